@@ -18,5 +18,9 @@ if (files.length === 0) {
   process.exit(1);
 }
 const reporter = process.stdout.isTTY ? 'spec' : 'tap';
-const result = spawnSync(process.execPath, ['--test', `--test-reporter=${process.env.TEST_REPORTER ?? reporter}`, ...files], { stdio: 'inherit' });
+const result = spawnSync(
+  process.execPath,
+  ['--test', `--test-reporter=${process.env.TEST_REPORTER ?? reporter}`, ...files],
+  { stdio: 'inherit' },
+);
 process.exit(result.status ?? 1);
