@@ -24,7 +24,7 @@ export type BarrierScope = 'process' | 'machine';
 /** File seals, as in fcntl(2); combine with `|`. */
 export const SEAL = { seal: 0x1, shrink: 0x2, grow: 0x4, write: 0x8, futureWrite: 0x10 } as const;
 
-/** Answer of a probe: `reason` says why not, in one sentence, and is empty when `ok`. */
+/** Answer of a probe: `reason` says why not, or with which limit; empty when there is nothing to add. */
 export interface Probe {
   readonly ok: boolean;
   readonly reason: string;
@@ -75,7 +75,7 @@ export interface Sys {
    * Lays fresh zero pages under a part of `buffer`: revocation. Every view of it, in every thread of this process, reads zeros
    * from now on; other processes are not touched. Arguments as for `mapShared`.
    *
-   * @throws HoldfastError EINVAL, ENOMEM (then the old mapping is still there)
+   * @throws HoldfastError EINVAL, ENOMEM (only under strict overcommit accounting)
    */
   mapZero(buffer: SharedArrayBuffer, bufferOffset: number, lengthBytes: number): void;
 
@@ -98,6 +98,15 @@ export interface Sys {
 
   /** Closes a descriptor that this interface made. Never repeated on EINTR: Linux has closed it by then. */
   close(fd: number): void;
+
+  /**
+   * Makes an empty file without a name in a directory (O_TMPFILE, mode 0600, closed on exec): it vanishes with its last user, unless
+   * `linkFile` names it before.
+   *
+   * @returns a descriptor that Node does not know: give it back with `close`, not with `fs.closeSync`
+   * @throws HoldfastError EOPNOTSUPP (the file system has no nameless files), ENOENT, EACCES, EROFS, ENOSPC
+   */
+  createNameless(directory: string): number;
 
   /** Gives the open file `fd` a (further) name; fails with EEXIST rather than replace one. Works for nameless O_TMPFILE files. */
   linkFile(fd: number, path: string): void;
