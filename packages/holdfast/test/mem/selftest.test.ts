@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { needRealMemory, selfTest, testSys } from '../../src/mem/selftest.ts';
+import type { CallName } from '../../src/sys/calls.ts';
+import { fakeSys } from '../../src/sys/fake.ts';
+import { getSys } from '../../src/sys/index.ts';
+import { actorProcess, real, realCalls } from './support.ts';
+
+test('selfTest() passes here, once, and leaves nothing behind', real, () => {
+  const before = readdirSync('/proc/self/fd').length;
+  assert.deepEqual(testSys(getSys()), { ok: true, sys: getSys() });
+  assert.equal(selfTest(), selfTest());
+  assert.equal(needRealMemory(), getSys());
+  assert.equal(readdirSync('/proc/self/fd').length, before);
+  assert.equal(readFileSync('/proc/self/maps', 'utf8').includes('holdfast.selftest'), false);
+});
+
+const steps: [CallName, string, number][] = [
+  ['memfd_create', 'ENOSYS', 0],
+  ['mmap', 'ENOMEM', 0],
+  ['mmap', 'EPERM', 1],
+  ['mmap', 'ENOMEM', 2],
+  ['membarrier', 'EPERM', 2],
+];
+for (const [call, errno, skip] of steps)
+  test(`a machine where ${call} number ${skip + 1} fails has no real memory, and is told why`, real, () => {
+    const before = readdirSync('/proc/self/fd').length;
+    const result = testSys(fakeSys(realCalls(), [{ call, errno, skip }]));
+    assert.ok(!result.ok);
+    assert.equal(result.code, 'ERR_HOLDFAST_SELF_TEST');
+    assert.match(result.reason, new RegExp(`${call} says ${errno}`));
+    assert.match(result.remedy, /sandbox/);
+    assert.equal(readdirSync('/proc/self/fd').length, before);
+  });
+
+test('a system that maps nothing is found out', real, () => {
+  const calls = realCalls();
+  const lying = fakeSys({ ...calls, mmap: (address) => address }, []);
+  const result = testSys(lying);
+  assert.ok(!result.ok);
+  assert.match(result.reason, /does not show in the buffer/);
+});
+
+test('a system whose revocation does nothing is found out', real, () => {
+  const calls = realCalls();
+  const MAP_ANONYMOUS = 0x20;
+  const lying = {
+    ...calls,
+    mmap: (...args: Parameters<typeof calls.mmap>) => ((args[3] & MAP_ANONYMOUS) !== 0 ? args[0] : calls.mmap(...args)),
+  };
+  const result = testSys(fakeSys(lying, []));
+  assert.ok(!result.ok);
+  assert.match(result.reason, /does not read zeros/);
+});
+
+test('HOLDFAST_NO_FFI=1: heap memory works, real memory is refused by name', async (t) => {
+  const actor = actorProcess(t, { env: { ...process.env, HOLDFAST_NO_FFI: '1' } });
+  assert.deepEqual(await actor.tell('heapOnly'), { mode: 'heap', ok: false, code: 'ERR_HOLDFAST_FFI_OFF' });
+  await assert.rejects(actor.tell('createShm', 'x', 4096), {
+    code: 'ERR_HOLDFAST_NO_REAL_MEMORY',
+    message: /Unset HOLDFAST_NO_FFI/,
+  });
+});
