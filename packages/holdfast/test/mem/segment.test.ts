@@ -117,6 +117,7 @@ test('a range of more than 4 GiB is a list of segments; its far end goes through
   assert.equal(segments.bytes(SEGMENT_BYTES, 1)[0], 50);
   assert.throws(() => segments.bytes(SEGMENT_BYTES - 1, 2), { code: 'EINVAL', message: /straddle/ });
   segments.revoke();
+  assert.equal(last[PAGE], 0, 'every segment is revoked');
   backing.close();
 });
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeSync } from 'node:fs';
 import { test } from 'node:test';
 import { needRealMemory, selfTest, testSys } from '../../src/mem/selftest.ts';
-import type { CallName } from '../../src/sys/calls.ts';
+import type { CallName, Calls } from '../../src/sys/calls.ts';
 import { fakeSys } from '../../src/sys/fake.ts';
 import { getSys } from '../../src/sys/index.ts';
 import { actorProcess, real, realCalls } from './support.ts';
@@ -15,6 +15,8 @@ test('selfTest() passes here, once, and leaves nothing behind', real, () => {
   assert.equal(readdirSync('/proc/self/fd').length, before);
   assert.equal(readFileSync('/proc/self/maps', 'utf8').includes('holdfast.selftest'), false);
 });
+
+const MAP_ANONYMOUS = 0x20;
 
 const steps: [CallName, string, number][] = [
   ['memfd_create', 'ENOSYS', 0],
@@ -44,7 +46,6 @@ test('a system that maps nothing is found out', real, () => {
 
 test('a system whose revocation does nothing is found out', real, () => {
   const calls = realCalls();
-  const MAP_ANONYMOUS = 0x20;
   const lying = {
     ...calls,
     mmap: (...args: Parameters<typeof calls.mmap>) => ((args[3] & MAP_ANONYMOUS) !== 0 ? args[0] : calls.mmap(...args)),
@@ -52,6 +53,26 @@ test('a system whose revocation does nothing is found out', real, () => {
   const result = testSys(fakeSys(lying, []));
   assert.ok(!result.ok);
   assert.match(result.reason, /does not read zeros/);
+});
+
+test('a system that clears the memory instead of taking it away is found out', real, () => {
+  const calls = realCalls();
+  let fd = -1;
+  const lying: Calls = {
+    ...calls,
+    memfd_create: (...args) => {
+      fd = calls.memfd_create(...args);
+      return fd;
+    },
+    mmap(address, length, protection, flags, ...rest) {
+      if ((flags & MAP_ANONYMOUS) === 0) return calls.mmap(address, length, protection, flags, ...rest);
+      writeSync(fd, new Uint8Array(length), 0, length, 0);
+      return address;
+    },
+  };
+  const result = testSys(fakeSys(lying, []));
+  assert.ok(!result.ok);
+  assert.match(result.reason, /reaches the file/);
 });
 
 test('HOLDFAST_NO_FFI=1: heap memory works, real memory is refused by name', async (t) => {

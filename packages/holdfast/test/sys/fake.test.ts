@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync } from 'node:fs';
 import { test } from 'node:test';
+import type { Calls } from '../../src/sys/calls.ts';
 import { errnoName, errnoNumber, sysError } from '../../src/sys/errno.ts';
 import { fakeSys } from '../../src/sys/fake.ts';
 import { real, realCalls } from '../mem/support.ts';
@@ -80,21 +81,42 @@ test('a kernel without membarrier offers no barrier', real, () => {
   assert.throws(() => sys.barrier('machine'), { code: 'ENOSYS', syscall: 'membarrier' });
 });
 
-test(
-  'probeUserfault() names the setting that forbids it, and takes user-mode faults when there are no others',
-  real,
-  () => {
-    const none = fakeSys(realCalls(), [{ call: 'userfaultfd', errno: 'EPERM', times: 2 }]);
-    assert.equal(none.probeUserfault().ok, false);
-    assert.match(
-      none.probeUserfault.call(fakeSys(realCalls(), [{ call: 'userfaultfd', errno: 'EPERM', times: 2 }])).reason,
-      /vm\.unprivileged_userfaultfd/,
-    );
-    const absent = fakeSys(realCalls(), [{ call: 'userfaultfd', errno: 'ENOSYS', times: 2 }]).probeUserfault();
-    assert.equal(absent.ok, false);
-    assert.match(absent.reason, /ENOSYS/);
-  },
-);
+test('registerBarrier() registers for both scopes, barrier() asks for the one that it is told', real, () => {
+  const commands: number[] = [];
+  const sys = fakeSys(
+    { ...realCalls(), membarrier: (command) => (commands.push(command) && command === 0 ? 0x1f : 0) },
+    [],
+  );
+  sys.registerBarrier();
+  sys.barrier('process');
+  sys.barrier('machine');
+  // As in membarrier(2): query 0, register private 16, register global 4; private expedited 8, global expedited 2.
+  assert.deepEqual(commands, [0, 16, 4, 8, 2]);
+});
+
+test('probeUserfault() names the setting that forbids it, or the call that is missing', real, () => {
+  const probe = (errno: string) => fakeSys(realCalls(), [{ call: 'userfaultfd', errno, times: 2 }]).probeUserfault();
+  assert.equal(probe('EPERM').ok, false);
+  assert.match(probe('EPERM').reason, /vm\.unprivileged_userfaultfd/);
+  assert.equal(probe('ENOSYS').ok, false);
+  assert.match(probe('ENOSYS').reason, /userfaultfd says ENOSYS/);
+});
+
+test('probeUserfault() takes user-mode faults when there are no others, and closes what it opened', real, () => {
+  const calls = realCalls();
+  let opened = -1;
+  const willing: Calls = {
+    ...calls,
+    userfaultfd() {
+      opened = calls.memfd_create('test', 1);
+      return opened;
+    },
+  };
+  const limited = fakeSys(willing, [{ call: 'userfaultfd', errno: 'EPERM' }]).probeUserfault();
+  assert.equal(limited.ok, true);
+  assert.match(limited.reason, /user mode/);
+  assert.throws(() => fstatSync(opened), { code: 'EBADF' });
+});
 
 test('errno names and numbers: the usual ones of those that share a number, and none for what is no error', () => {
   for (const name of ['ENOMEM', 'EAGAIN', 'EOPNOTSUPP', 'EINTR', 'EDEADLK'])
