@@ -10,8 +10,8 @@
  *            └──────────────────────────────────────────────────┘
  *
  * INVARIANT: while the ref is per-CPU, and during a switch until the harvest,
- *     COUNT - BIAS + (sum of all amounts)  =  gets - puts + initial + the switch's own reference      (modulo 2^31);
- * at all other times COUNT alone is that number, and amounts are left-overs which nobody changes.
+ *     COUNT - BIAS + (sum of all amounts - BASE)  =  gets - puts + initial + the switch's own reference     (modulo 2^31);
+ * at all other times COUNT alone is that number, and the amounts are left-overs which nobody changes.
  * INVARIANT: the number of references is below 2^30. So COUNT tells by its value whether BIAS is in it (`isBiased`).
  */
 import { LINE_WORDS } from './rcu.ts';
@@ -26,6 +26,10 @@ export const STATE = 0;
 export const COUNT = 1;
 /** How many releases have returned: the word to wait on for the drain. Only grows, so a late wake-up is harmless. */
 export const DRAINS = 2;
+/** How often the count was set anew: whoever finds it changed has no switch under way any more. */
+export const REBUILDS = 3;
+/** What the slots added up to when they were last put to use: amounts are never zeroed, zero is moved instead. */
+export const BASE = 4;
 
 /** All operations go to COUNT. */
 export const ATOMIC = 1 << 0;
@@ -47,7 +51,7 @@ export const SPENT = 1 << 6;
 export const DRAINED = 1 << 7;
 /** The end: only queries and tries, which fail. */
 export const EXITED = 1 << 8;
-/** What counts the switches and revivals, so that no compare-and-swap and no pair of reads takes a later life for its own. */
+/** From this bit on: the number of the life, so that two equal reads of STATE mean that no life began in between. */
 export const EPOCH = 1 << 9;
 export const EPOCH_MASK = -EPOCH;
 

@@ -22,6 +22,7 @@
 import { HoldfastError } from '../errors.ts';
 import {
   ATOMIC,
+  BASE,
   BIAS,
   CENTRAL,
   COUNT,
@@ -36,6 +37,7 @@ import {
   isBiased,
   MARK,
   ONE_SHOT,
+  REBUILDS,
   REFS_MAX,
   SLOT_SHIFT,
   SLOT_WORDS,
@@ -180,7 +182,8 @@ export class PercpuRef {
     if (flags === 0) state |= ONE_SHOT;
     if (flags & INIT_ATOMIC) state |= ATOMIC | STICKY;
     state |= flags & INIT_DEAD ? ATOMIC | DEAD | DRAINED : INITIAL;
-    for (let slot = 0; slot < this.slots; slot++) Atomics.store(this.#lines, slot << SLOT_SHIFT, 0);
+    Atomics.store(head, BASE, this.#sum());
+    Atomics.add(head, REBUILDS, 1);
     Atomics.store(head, COUNT, (flags & INIT_DEAD ? 0 : 1) + (state & ATOMIC ? 0 : BIAS));
     Atomics.store(head, STATE, state);
   }
@@ -493,12 +496,12 @@ export class PercpuRef {
     return (state & DEAD) === 0 || (state & DRAINED) !== 0 || Atomics.load(this.head, COUNT) !== 0;
   }
 
-  /** The number of references, with the initial one and that of a switch under way. Exact only while nobody gets or puts. */
+  /** The number of references, with the initial one and that of a switch under way. Exact only while nobody gets or puts, and after
+   * `exit` only in whether it is zero. */
   count(): number {
     const count = Atomics.load(this.head, COUNT);
     if (!isBiased(count)) return count;
-    // After exit in per-CPU mode the amounts are no more part of it.
-    return this.isExited() ? (count - BIAS) | 0 : (count - BIAS + this.#sum()) | 0;
+    return (count - BIAS + (this.isExited() ? 0 : this.#amounts())) | 0;
   }
 
   /**
@@ -537,8 +540,10 @@ export class PercpuRef {
     const mode = dead || state & STICKY || spent ? ATOMIC : 0;
     const drained = dead && held === 0 ? state & DRAINED : 0;
     const kept = state & (DEAD | STICKY | ONE_SHOT | EPOCH_MASK);
-    Atomics.store(head, COUNT, held + (dead ? 0 : 1) + (mode ? 0 : (BIAS - this.#sum()) | 0));
-    // ORDER: STATE last; a new epoch tells a living switcher that its switch is over.
+    Atomics.store(head, BASE, this.#sum());
+    Atomics.store(head, COUNT, held + (dead ? 0 : 1) + (mode ? 0 : BIAS));
+    Atomics.add(head, REBUILDS, 1);
+    // ORDER: STATE last. A living switcher learns from REBUILDS that its switch is over.
     // CRASH: before it, nobody has been let in again, and the next one rebuilds from the start.
     Atomics.store(head, STATE, (kept + EPOCH) | spent | mode | drained | (dead ? 0 : INITIAL));
     wake(head, STATE);
@@ -572,42 +577,41 @@ export class PercpuRef {
       if (!central && state & SPENT) throw new HoldfastError('EPERM', ONE_SHOT_ADVICE);
       // ORDER: ATOMIC and SWITCHING in one step: one switcher at a time, and whoever reads ATOMIC from here on counts in COUNT.
       // CRASH: SWITCHING for ever; `isSettled` says no and `rebuild` ends it. Nobody is kept from getting and putting meanwhile.
-      const next = ((state | ATOMIC | SWITCHING) + EPOCH) | 0;
-      if (Atomics.compareExchange(this.head, STATE, state, next) !== state) continue;
-      if (central) this.#beginHarvest(next & EPOCH_MASK, confirm);
+      const rebuilds = Atomics.load(this.head, REBUILDS);
+      if (Atomics.compareExchange(this.head, STATE, state, state | ATOMIC | SWITCHING) !== state) continue;
+      if (central) this.#beginHarvest(rebuilds, confirm);
       else this.#spread();
       break;
     }
     then?.();
   }
 
-  #beginHarvest(epoch: number, confirm: (() => void) | undefined): void {
+  #beginHarvest(rebuilds: number, confirm: (() => void) | undefined): void {
     // LIFE: the switch's own reference: until it is dropped the count cannot reach zero, so confirm comes before release.
     Atomics.add(this.head, COUNT, 1);
     const period = new GracePeriod(this.#lines, this.slots, this.#barrier, this.#isAlive);
     this.#until(
       () => period.poll(),
-      () => this.#harvest(epoch, confirm),
+      () => this.#harvest(rebuilds, confirm),
       'grace',
     );
   }
 
   /** The grace period is over: nobody counts on a slot any more. */
-  #harvest(epoch: number, confirm: (() => void) | undefined): void {
+  #harvest(rebuilds: number, confirm: (() => void) | undefined): void {
     const head = this.head;
-    const isOurs = (state: number): boolean => (state & SWITCHING) !== 0 && (state & EPOCH_MASK) === epoch;
-    if (!isOurs(Atomics.load(head, STATE))) {
+    if (!this.isSwitching() || Atomics.load(head, REBUILDS) !== rebuilds) {
       // Ended by rebuild or exit. Our own reference is gone with the old count.
       confirm?.();
       return;
     }
     // ORDER: all slots are summed, then added in ONE step together with the end of BIAS. Slot by slot, or BIAS first, the count
     // could pass zero on the way: the get is on one slot and its put on another (X8b).
-    const sum = this.#sum();
+    const amounts = this.#amounts();
     let lost: unknown;
     for (;;) {
       const count = Atomics.load(head, COUNT);
-      let next = (count + sum - BIAS) | 0;
+      let next = (count + amounts - BIAS) | 0;
       if (next <= 0) {
         // More was put than was ever got. Who still holds one cannot be known: better never released than released too early, so
         // the switch's own reference stays for ever, or until somebody who knows calls `rebuild`.
@@ -624,7 +628,7 @@ export class PercpuRef {
       if (Atomics.compareExchange(head, COUNT, count, next) === count) break;
     }
     // ORDER: the switch ends before confirm is called, so that confirm may do anything with the ref (X9).
-    this.#update((state) => (isOurs(state) ? (state & ~SWITCHING) | (state & ONE_SHOT ? SPENT : 0) : state));
+    this.#update((state) => (state & ~SWITCHING) | (state & ONE_SHOT ? SPENT : 0));
     wake(head, STATE);
     confirm?.();
     if (lost !== undefined) throw lost;
@@ -633,10 +637,11 @@ export class PercpuRef {
 
   /** Back to per-CPU mode, as the one switcher. No grace period: whoever has not seen it yet counts in COUNT, which is right too. */
   #spread(): void {
-    // ORDER: BIAS into COUNT before ATOMIC goes, or a put on COUNT could meet zero while its get is on a slot. What the slots
-    // hold from earlier times is taken out in the same step instead of being zeroed: so a slot's word has one writer for ever,
-    // and its owner can never read it older than it is (the kernel zeroes, and needs its readers' address dependency for it).
-    Atomics.add(this.head, COUNT, (BIAS - this.#sum()) | 0);
+    // What the slots hold from earlier times is declared to be zero instead of being zeroed: so a slot's word has one writer for
+    // ever, and its owner can never read it older than it is (the kernel zeroes, and needs its readers' address dependency for it).
+    Atomics.store(this.head, BASE, this.#sum());
+    // ORDER: BIAS into COUNT before ATOMIC goes, or a put on COUNT could meet zero while its get is on a slot.
+    Atomics.add(this.head, COUNT, BIAS);
     this.#update((state) => state & ~(ATOMIC | SWITCHING));
     wake(this.head, STATE);
   }
@@ -671,14 +676,18 @@ export class PercpuRef {
     this.#applyMode();
   }
 
-  /** Adds up the slots: what was gotten minus what was put there, whoever did it and whether or not they still live. */
+  /** What was gotten minus what was put on the slots since they are in use, whoever did it and whether or not they still live. */
+  #amounts(): number {
+    // Amounts are shifted by the mark: they are right modulo 2^31, hence the bound on the number of references.
+    return ((this.#sum() - Atomics.load(this.head, BASE)) | 0) >> 1;
+  }
+
   #sum(): number {
     let sum = 0;
     for (let slot = 0; slot < this.slots; slot++) {
       sum = (sum + (Atomics.load(this.#lines, slot << SLOT_SHIFT) & ~MARK)) | 0;
     }
-    // Amounts are shifted by the mark; the sum is right modulo 2^31, hence the bound on the number of references.
-    return sum >> 1;
+    return sum;
   }
 
   /** Changes STATE in one step. @returns what it was */
