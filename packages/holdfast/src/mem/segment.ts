@@ -196,7 +196,7 @@ class BufferSegments implements Segments {
 
   bytes(offset: number, lengthBytes: number): Uint8Array<SharedArrayBuffer> {
     const { buffer, byteOffset } = this.locate(offset, lengthBytes);
-    // Always with a length: a view that follows its buffer's length is 15 to 36 times slower per element.
+    // Always with a length: a view that follows its buffer's length is 17 to 48 times slower per element.
     return new Uint8Array(buffer, byteOffset, lengthBytes);
   }
 
