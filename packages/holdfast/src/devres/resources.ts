@@ -262,8 +262,8 @@ export abstract class Resources {
       const outcome = yield* this.book.releaseAll();
       total.released += outcome.released;
       total.errors.push(...outcome.errors);
-      // Something on its way out waits for this call, by a detour over another device: it would be waited for without end.
-      if (outcome.skipped > 0) {
+      // Something on its way out waits for this call, by a detour over another device: no later round would change that.
+      if (outcome.skipped > 0 && outcome.released + outcome.awaited === 0) {
         total.errors.push(this.#deadlock(operation));
         return report(operation, total);
       }
