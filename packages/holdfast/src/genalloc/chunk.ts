@@ -1,0 +1,115 @@
+/**
+ * chunk: one thread's picture of one chunk, and the chunk's account of granules.
+ *
+ * The picture is taken once per change of the structure (EPOCH) and holds only what cannot change while the chunk exists;
+ * the counters it points to are the shared ones.
+ */
+import { HoldfastError } from '../errors.ts';
+import { readNumber, readWide, TWO_64 } from './address.ts';
+import * as L from './pool.layout.ts';
+
+/** Geometry of one chunk, checked, with the indices of its shared words. */
+export class Chunk {
+  /** Index of the slot. */
+  readonly slot: number;
+  readonly state: number;
+  readonly stamp: number;
+  /** Start as a plain number; NaN in a pool of bigint addresses. */
+  readonly start: number;
+  readonly startWide: bigint;
+  /** Low 32 bits of the start, signed: all that an alignment needs. */
+  readonly startLow: number;
+  readonly size: number;
+  readonly granules: number;
+  /** Bytes at the end that make no whole granule. */
+  readonly tail: number;
+  /** 2^64 - 1: unknown. */
+  readonly phys: bigint;
+  readonly owner: number;
+  /** First word of the bitmap, and of the open counts: the bitmap ends there. */
+  readonly map: number;
+  readonly open: number;
+  /** FREED when the chunk was last found to have no room. */
+  freedSeen = 0;
+
+  constructor(words: Int32Array, slot: number, order: number, wide: boolean) {
+    this.slot = slot;
+    this.state = Atomics.load(words, slot + L.STATE);
+    this.stamp = Atomics.load(words, slot + L.CHUNK_STAMP);
+    this.start = wide ? Number.NaN : readNumber(words, slot + L.START);
+    this.startWide = readWide(words, slot + L.START);
+    this.startLow = Atomics.load(words, slot + L.START);
+    this.size = readNumber(words, slot + L.SIZE);
+    this.granules = Atomics.load(words, slot + L.GRANULES);
+    this.tail = this.size - this.granules * 2 ** order;
+    this.phys = readWide(words, slot + L.PHYS);
+    this.owner = Atomics.load(words, slot + L.OWNER);
+    this.map = L.mapAreaAt(Atomics.load(words, L.SLOTS)) + Atomics.load(words, slot + L.MAP);
+    this.open = this.map + L.bitmapWords(this.granules);
+  }
+
+  /** Whether the words made sense: another process may have written them. */
+  isSound(words: Int32Array, order: number, wide: boolean): boolean {
+    const mapAt = this.map - L.mapAreaAt(words[L.SLOTS]!);
+    return (
+      (this.state === L.ONLINE || this.state === L.RETIRED) &&
+      Number.isSafeInteger(this.size) &&
+      this.size > 0 &&
+      this.granules >= 0 &&
+      this.granules <= L.GRANULES_MAX &&
+      this.tail >= 0 &&
+      this.tail < 2 ** order &&
+      this.startWide + BigInt(this.size) <= (wide ? TWO_64 : 2n ** 53n) &&
+      mapAt >= 0 &&
+      mapAt + L.mapWords(this.granules) <= words[L.MAP_WORDS]!
+    );
+  }
+}
+
+/** The error for shared words that no program of ours can have written. */
+export function corrupt(what: string): HoldfastError {
+  return new HoldfastError(
+    'ERR_HOLDFAST_GENALLOC_CORRUPT',
+    `The pool is damaged: ${what}. Something else has written into its words, or it was repaired while in use; rebuild it from the blocks that are known to live, or make it anew.`,
+  );
+}
+
+/**
+ * Reserves `count` granules, without saying which.
+ *
+ * @returns false when so many are not free, or only because others have reserved them
+ */
+export function reserve(words: Int32Array, chunk: Chunk, count: number): boolean {
+  const at = chunk.slot + L.TAKEN;
+  let taken = words[at]!; // racy on purpose, as FREED below: the exchange decides
+  for (;;) {
+    // FREED only grows: an old value refuses where a new one would not, never the other way.
+    const used = (taken - words[chunk.slot + L.FREED]!) | 0;
+    if (used + count > chunk.granules) return false;
+    // ORDER: reserved before claimed. Claimed first, `avail` would for a moment promise what is taken already, and who
+    // had reserved the last granule would look for it in vain.
+    // CRASH: the granules count as used and nobody has them; `rebuild` finds out.
+    const now = Atomics.compareExchange(words, at, taken, (taken + count) | 0);
+    if (now === taken) return true;
+    taken = now;
+  }
+}
+
+/** Gives granules back to the account: freed ones, or ones that were reserved and not claimed. */
+export function giveBack(words: Int32Array, chunk: Chunk, count: number): void {
+  // ORDER: after the bits are clear. Before, `avail` would promise granules that are still taken.
+  Atomics.add(words, chunk.slot + L.FREED, count);
+}
+
+/** Granules in use or reserved, never too few: 0 to granules. */
+export function usedGranules(words: Int32Array, chunk: Chunk): number {
+  // ORDER: FREED first. The other way round frees in between would be missed in TAKEN and make the answer too low.
+  const freed = Atomics.load(words, chunk.slot + L.FREED);
+  const used = (Atomics.load(words, chunk.slot + L.TAKEN) - freed) | 0;
+  return Math.min(used, chunk.granules);
+}
+
+/** Free bytes of a chunk as the kernel counts them: with the tail that no block can have. */
+export function availBytes(words: Int32Array, chunk: Chunk, order: number): number {
+  return (chunk.granules - usedGranules(words, chunk)) * 2 ** order + chunk.tail;
+}

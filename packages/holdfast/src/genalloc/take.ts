@@ -1,0 +1,132 @@
+/**
+ * take: how a block is allocated.
+ *
+ *     search a place ──▶ reserve so many granules ──▶ look at EPOCH ──▶ claim the bits ──▶ done
+ *        │ none              │ refused                   │ moved            │ refused
+ *        ▼                   ▼                           ▼                  ▼
+ *     can it be believed?    others are in the           give back,         give back,
+ *      yes: next chunk       middle of something:        new picture,       search again
+ *      no:  look again       look again                  start over
+ *
+ * One granule that may lie anywhere is reserved *before* the search. Then there is one for it (INVARIANT promises), and it
+ * is searched until found: an allocation of one granule never fails because others are busy.
+ *
+ * "No place" is believed when nothing became free during the scan and no claim over several words was under way that may
+ * take its bits back. Otherwise the answer is not known, and it is looked at again, ROUNDS times; then it is "busy". The kernel
+ * says "full" in these cases.
+ *
+ * An old picture is harmless by the order *reserve, then look at EPOCH*: while a reservation stands, the chunk is not removed
+ * (INVARIANT pinned); and if it was removed, retired or replaced before, EPOCH has moved before, and the reservation is given
+ * back without a bit having been touched.
+ *
+ * Kernel counterpart: `gen_pool_alloc_algo_owner`.
+ */
+import { BEST_FIT, FIRST_FIT_ALIGN, FIXED_ALLOC } from './algorithm.ts';
+import { type Chunk, corrupt, giveBack, reserve } from './chunk.ts';
+import { claimOne, claimRun } from './claim.ts';
+import type { Picture } from './picture.ts';
+import * as L from './pool.layout.ts';
+import { nextFree, search } from './search.ts';
+
+/** How often is looked again when what was seen cannot be believed. */
+const ROUNDS = 1000;
+/** How often one granule that must be there is searched. More means that the words are damaged. */
+const SEARCHES = 100_000;
+
+/** Results of {@link take} and {@link takeFrom} that are no place: there is none; it is not known; the structure has moved. */
+export const FULL = -1;
+export const BUSY = -2;
+const MOVED = -3;
+
+/**
+ * Takes `count` granules, and leaves the place in `picture.hit` and `picture.offset`.
+ *
+ * @param kind  the algorithm, or -1 for the pool's
+ * @param bytes its alignment or offset
+ * @returns 0, or FULL or BUSY
+ */
+export function take(picture: Picture, count: number, kind: number, bytes: number): number {
+  for (let round = 0; round < ROUNDS; round++) {
+    const { online, algorithm } = picture;
+    let isKnown = true;
+    for (let number = 0; number < online.length; number++) {
+      const chunk = online[number]!;
+      if (count > chunk.granules) continue;
+      const index =
+        kind < 0
+          ? takeFrom(picture, chunk, count, algorithm.kind, Number(algorithm.bytes))
+          : takeFrom(picture, chunk, count, kind, bytes);
+      if (index >= 0) {
+        picture.hit = chunk;
+        picture.offset = index * picture.granule;
+        return 0;
+      }
+      if (index === FULL) continue;
+      isKnown = false;
+      if (index === BUSY) continue;
+      picture.look('alloc');
+      break;
+    }
+    if (isKnown && areStillFull(picture.words, online, count)) return FULL;
+  }
+  return BUSY;
+}
+
+/** Takes `count` granules of `chunk`. @returns the first one, or FULL, BUSY or MOVED */
+function takeFrom(picture: Picture, chunk: Chunk, count: number, kind: number, bytes: number): number {
+  const { words, order, exact } = picture;
+  const freedAt = chunk.slot + L.FREED;
+  if (count === 1 && kind !== FIRST_FIT_ALIGN && kind !== FIXED_ALLOC && reserve(words, chunk, 1)) {
+    return hasMoved(picture, chunk, 1) ? MOVED : claimAny(picture, chunk, kind);
+  }
+  for (let round = 0; round < ROUNDS; round++) {
+    const freed = Atomics.load(words, freedAt);
+    const index = search(words, chunk, count, kind, bytes, order, exact);
+    if (index < 0) {
+      // ORDER: the scan, then PENDING, then FREED. A claim whose bits the scan met either has succeeded, or stands in PENDING,
+      // or was given back and has moved FREED. FREED by an addition of 0, not a load: on arm64 the plain reads of the
+      // scan may otherwise come after it (acquire and release would do).
+      if (Atomics.load(words, chunk.slot + L.PENDING) !== 0) return BUSY;
+      if (Atomics.add(words, freedAt, 0) !== freed) return BUSY;
+      chunk.freedSeen = freed;
+      return FULL;
+    }
+    // Refused although there is a place: somebody has reserved and not yet claimed, or cleared and not yet accounted.
+    if (!reserve(words, chunk, count)) return BUSY;
+    if (hasMoved(picture, chunk, count)) return MOVED;
+    if (claimRun(words, chunk, index, count, exact)) return index;
+  }
+  return BUSY;
+}
+
+/** Claims the one granule that was reserved. There is always one; only which one changes under our eyes. */
+function claimAny(picture: Picture, chunk: Chunk, kind: number): number {
+  const { words, order, exact } = picture;
+  for (let round = 0; round < SEARCHES; round++) {
+    const index = kind === BEST_FIT ? search(words, chunk, 1, kind, 0, order, exact) : nextFree(words, chunk, 0);
+    if (index >= 0 && claimOne(words, chunk, index, exact)) return index;
+    Atomics.load(words, chunk.map); // so that the next scan reads anew
+  }
+  throw corrupt('a granule is reserved, but there is none');
+}
+
+/** Whether the picture is old; if so, gives the reservation back. */
+function hasMoved(picture: Picture, chunk: Chunk, count: number): boolean {
+  // ORDER: after the reservation, and not a plain read, which could come before it. Either who removes the chunk sees the
+  // reservation, or we see his EPOCH.
+  if (Atomics.load(picture.words, L.EPOCH) === picture.epoch) return false;
+  giveBack(picture.words, chunk, count);
+  return true;
+}
+
+/** Whether the chunks, found full one after the other, were full at one moment: nothing has become free since. */
+function areStillFull(words: Int32Array, chunks: readonly Chunk[], count: number): boolean {
+  if (Atomics.load(words, L.POOL_STATE) === L.POOL_CLOSING) return false;
+  if (chunks.length < 2) return true;
+  for (const chunk of chunks) {
+    if (count > chunk.granules) continue;
+    if (Atomics.load(words, chunk.slot + L.PENDING) !== 0) return false;
+    if (Atomics.load(words, chunk.slot + L.FREED) !== chunk.freedSeen) return false;
+  }
+  return true;
+}
