@@ -19,7 +19,8 @@ export function checkFunction(operation: string, name: string, value: unknown): 
 /**
  * The block behind `resource`, which must be on no list.
  *
- * @throws `whenAttached` while it is, `EBUSY` while it is being released, `ESTALE` when it is gone, `EINVAL` when `alloc` did not make it
+ * @throws `whenAttached` while it is, `EBUSY` while it is being released, `ESTALE` when it is gone, `EINVAL` when it was not
+ *         made by `alloc`
  */
 export function unattached(operation: string, resource: Resource, whenAttached: 'EEXIST' | 'EBUSY'): Block {
   if (!(resource instanceof Block)) throw invalid(operation, 'a resource that was made by alloc', resource);

@@ -10,7 +10,8 @@
  * - An undo runs exactly once, whoever asks first. Who comes too late waits until it is over.
  * - Several run strictly newest first; one that returns a promise has settled before the next starts.
  * - One that fails stops nobody; all failures are reported together.
- * - A callback may use the device as it likes: no lock is held, and a call inside a callback never waits for what waits for it.
+ * - A callback may use the device as it likes: no lock is held, and a call inside a callback never waits for what waits for
+ *   it.
  *
  * Costs: a look-up walks the list from the newest; a registration's token works in constant time.
  *
@@ -97,7 +98,7 @@ export class Device extends Groups {
     return finish(this.#addOrReset('addActionOrReset', fn, arg));
   }
 
-  /** As {@link addActionOrReset}, for an action that returns no promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if it does */
+  /** As {@link addActionOrReset}, for an action without a promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if it has one */
   addActionOrResetSync<A>(fn: Action<A>, ...[arg]: ActionArg<A>): Registration {
     return finishSync('addActionOrResetSync', this.#addOrReset('addActionOrResetSync', fn, arg));
   }
@@ -117,7 +118,7 @@ export class Device extends Groups {
     return isRemoved;
   }
 
-  /** As {@link removeAction}, where an absent pair is nothing unusual. Source: `devm_remove_action_nowarn`, -ENOENT is `false` */
+  /** As {@link removeAction}, where an absent pair is nothing unusual. Source: `devm_remove_action_nowarn` */
   removeActionNowarn<A>(fn: Action<A>, ...[arg]: ActionArg<A>): boolean {
     return this.#remove('removeActionNowarn', fn, arg);
   }
@@ -140,7 +141,7 @@ export class Device extends Groups {
     return finish(this.#release('releaseAction', fn, arg));
   }
 
-  /** As {@link releaseAction}, for an action that returns no promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if it does */
+  /** As {@link releaseAction}, for an action without a promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if it has one */
   releaseActionSync<A>(fn: Action<A>, ...[arg]: ActionArg<A>): boolean {
     return finishSync('releaseActionSync', this.#release('releaseActionSync', fn, arg));
   }

@@ -6,8 +6,8 @@
  *
  *      1 <A 2 <B 3 >B 4 >A 5      releasing A runs 4 3 2 and leaves 1 5
  *
- * The list does not prevent two groups from overlapping (`<A 1 <B 2 >A 3 >B`), and then releasing one takes resources out of
- * the other. The kernel allows it; a device refuses the close that would bring it about, unless it was made with `allowOverlap`.
+ * Two groups could overlap (`<A 1 <B 2 >A 3 >B`), and then releasing one takes resources out of the other. The kernel allows
+ * it; we refuse the close that would bring it about, except on a device made with `allowOverlap`.
  *
  * Kernel counterpart: `find_group` and `remove_nodes` of devres.
  */
@@ -103,7 +103,7 @@ export abstract class Groups extends Resources {
     return finish(this.#releaseGroup('releaseGroup', id));
   }
 
-  /** As {@link releaseGroup}, for callbacks that return no promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if one does */
+  /** As {@link releaseGroup}, for callbacks without promises. @throws `ERR_HOLDFAST_RELEASE_PENDING` if one has one */
   releaseGroupSync(id?: GroupId | null): number {
     return finishSync('releaseGroupSync', this.#releaseGroup('releaseGroupSync', id));
   }

@@ -1,5 +1,5 @@
 /**
- * memory: plain bytes that a device owns. They go when it goes, in their turn; until then its newer resources can rely on them.
+ * memory: plain bytes that a device owns. They go when it goes, in their turn, so what is registered later can rely on them.
  *
  * What is freed is wiped, so a view that somebody kept reads zeros, as with every memory of holdfast. A size of 0 gives
  * `ZERO_SIZE`, which nothing owns and everything accepts.
@@ -43,7 +43,8 @@ export function kmalloc(device: Device, sizeBytes: number): Uint8Array {
 }
 
 /**
- * Frees `block` early. `undefined` and {@link ZERO_SIZE} are ignored; a block that `device` does not own is misuse, and reported.
+ * Frees `block` early. `undefined` and {@link ZERO_SIZE} are ignored; a block that `device` does not own is misuse, and
+ * reported.
  *
  * Source: `devm_kfree`
  */

@@ -26,9 +26,10 @@ import { finish, finishSync, isDone, type Run, type Steps } from './run.ts';
  * Releases `data`. May return a promise: the next older release starts only when it has settled. What it throws (or rejects
  * with) is reported to whoever asked for the release and does not stop the others.
  *
- * The function is also the *type* of its resources: look-ups compare it by identity.
+ * The function is also the *type* of its resources: look-ups compare it by identity. (It is declared by way of a method so that
+ * any `Resource<T>` is a `Resource<unknown>`.)
  */
-export type Release<T> = { release(data: T, device: Device): unknown }['release']; // as a method: Resource<Socket> is a Resource<unknown>
+export type Release<T> = { release(data: T, device: Device): unknown }['release'];
 
 /** Accepts or refuses the data of a candidate. Must not use the device. */
 export type Match<T> = (data: T) => boolean;
@@ -53,7 +54,7 @@ export interface Resource<T = unknown> {
 export interface Registration {
   /** True from `add` until something takes it off the list. */
   readonly isActive: boolean;
-  /** Takes it off without running anything; a resource becomes the caller's again. False when it was not on the list any more. */
+  /** Takes it off without running anything; a resource is the caller's again. False when it was not on the list any more. */
   cancel(): boolean;
   /**
    * Takes it off and runs its release, now. True when this call ran it. False when another did: then that release has
@@ -62,7 +63,7 @@ export interface Registration {
    * @throws what the release threw
    */
   release(): Promise<boolean>;
-  /** As {@link release}, for a release that returns no promise. @throws `ERR_HOLDFAST_RELEASE_PENDING`, see {@link PendingReleaseError} */
+  /** As {@link release}, for a release without a promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if it has one */
   releaseSync(): boolean;
   [Symbol.dispose](): void;
   [Symbol.asyncDispose](): Promise<void>;

@@ -163,7 +163,7 @@ export abstract class Resources {
     return finish(this.#release('release', release, match));
   }
 
-  /** As {@link release}, for a release that returns no promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if it does */
+  /** As {@link release}, for a release without a promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if it has one */
   releaseSync<T>(release: Release<T>, match?: Match<T>): boolean {
     return finishSync('releaseSync', this.#release('releaseSync', release, match));
   }
@@ -222,7 +222,7 @@ export abstract class Resources {
     return finish(this.#releaseAll('releaseAll'));
   }
 
-  /** As {@link releaseAll}, for callbacks that return no promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if one does */
+  /** As {@link releaseAll}, for callbacks without promises. @throws `ERR_HOLDFAST_RELEASE_PENDING` if one has one */
   releaseAllSync(): number {
     return finishSync('releaseAllSync', this.#releaseAll('releaseAllSync'));
   }
@@ -248,7 +248,7 @@ export abstract class Resources {
     return finish(this.#unbind('unbind'));
   }
 
-  /** As {@link unbind}, for callbacks that return no promise. @throws `ERR_HOLDFAST_RELEASE_PENDING` if one does */
+  /** As {@link unbind}, for callbacks without promises. @throws `ERR_HOLDFAST_RELEASE_PENDING` if one has one */
   unbindSync(): number {
     return finishSync('unbindSync', this.#unbind('unbindSync'));
   }
@@ -298,7 +298,7 @@ export abstract class Resources {
   #deadlock(operation: string): HoldfastError {
     return new HoldfastError(
       'EDEADLK',
-      `${operation} of ${this.name} would wait for itself: a callback of the device is waiting for it. Call it from outside.`,
+      `${operation} of ${this.name} would wait for itself: a callback of the device waits for it. Call it from outside.`,
     );
   }
 

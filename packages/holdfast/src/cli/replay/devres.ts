@@ -1,10 +1,10 @@
 /**
  * devres replay: runs a recording of the kernel's managed resources against `Device`.
  *
- * Groups may overlap, as in the kernel; every operation runs in its synchronous form, so a line is over when its call returns. Each call
- * of a recorded operation, also one that a callback makes (a *hook*), has a frame of its own that collects what happens
- * during it: callbacks, warnings. Everything that a line does not name as an argument is a result and is compared; a result
- * that one side has and the other lacks (a warning, say) is a mismatch too.
+ * Groups may overlap, as in the kernel. Every operation runs in its synchronous form, so a line is over when its call
+ * returns. Each has a frame of its own that collects the callbacks and warnings during it, also one that a callback performs
+ * (a *hook*). What a line has beside its arguments is its result and is compared; a result that one side has and the other
+ * lacks (a warning, say) is a mismatch too.
  */
 import { isDeepStrictEqual } from 'node:util';
 import {
@@ -58,7 +58,7 @@ export const replayDevres: Replayer = (header, ops) => {
   return { ops: ops.length, mismatches: found.length, ...(found[0] && { first: found[0] }) };
 };
 
-/** What a line has beside its arguments; operations in its log keep theirs, as they tell which hook ran, except for a hook's own hook. */
+/** What a line has beside its arguments. An operation in its log keeps them, but not the hook that it may have registered. */
 function resultsOf(op: Line): Line {
   const results = Object.entries(op).filter(([key]) => !ARGUMENTS.has(key));
   return JSON.parse(JSON.stringify(Object.fromEntries(results), (key, value) => (key === 'hook' ? undefined : value)));
