@@ -1,0 +1,20 @@
+/** holdfast: real memory to share, never taken away while somebody still holds it. */
+export { type ErrorFacts, HoldfastError, isHoldfastError } from './errors.ts';
+export { type BackingKind, formatSize, parseSize } from './mem/index.ts';
+export type { Holder } from './memremap/holders.ts';
+export type { Phase, TeardownOptions } from './memremap/teardown.ts';
+export type { Handle } from './region/handle.ts';
+export type { Hold } from './region/hold.ts';
+export { inspectRegion, listRegions, type MapInfo, type RegionDetails, type RegionSummary } from './region/inspect.ts';
+export type { Ticket } from './region/place.ts';
+export {
+  type AttachOptions,
+  type CreateOptions,
+  type DestroyReport,
+  type OpenOptions,
+  Region,
+  type ShapeOptions,
+  type Size,
+} from './region/region.ts';
+export type { RegionState } from './region/states.ts';
+export type { ParticipantInfo } from './sync/participants.ts';

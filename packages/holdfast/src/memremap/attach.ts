@@ -1,0 +1,129 @@
+/**
+ * attach: from words and a way to tell the living from the dead to a participant: a Memory to work on, and its Holds.
+ */
+import { HoldfastError } from '../errors.ts';
+import { GenPool } from '../genalloc/index.ts';
+import { Events, type Listen } from '../sync/events.ts';
+import type { Liveness } from '../sync/liveness.ts';
+import { type Identity, Participants } from '../sync/participants.ts';
+import { PercpuRef } from '../sync/percpu-ref.ts';
+import { Sections } from '../sync/rcu.ts';
+import type { Geometry, Layout } from './control.ts';
+import * as H from './control.layout.ts';
+import { Frames } from './frames.ts';
+import { Holds } from './holds.ts';
+import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
+import { M_DRAINED, M_DRAINED_AT, M_KILLED, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
+import { reap, repair } from './recovery.ts';
+
+/** What the layers above bring along. */
+export interface Surroundings {
+  readonly liveness: Liveness;
+  readonly identity: Identity;
+  /** membarrier(2) over all attached processes; undefined: sections are made of atomic stores. */
+  readonly barrier: (() => void) | undefined;
+  /** Wakes the listeners of the region in every process. */
+  readonly ring: () => void;
+  readonly listen: Listen;
+  readonly now: () => number;
+}
+
+/** One thread's membership in a region. */
+export interface Attachment {
+  readonly memory: Memory;
+  readonly holds: Holds;
+  readonly events: Events;
+  /** Puts all holds, leaves the table, stops listening. Idempotent. */
+  detach(): void;
+}
+
+/**
+ * Makes the pool of a fresh control block, before anybody else may see it.
+ *
+ * @param segmentPages pages that may lie in one block at the most: blocks do not straddle segments, so each is a chunk of its own
+ */
+export function formatPool(words: Int32Array, layout: Layout, geometry: Geometry): void {
+  GenPool.create({
+    order: Math.log2(geometry.pageBytes),
+    chunks: geometry.chunks,
+    granules: geometry.pages,
+    buffer: words.buffer as SharedArrayBuffer,
+    byteOffset: words.byteOffset + layout.pool * 4,
+  });
+}
+
+/** The shared state of the region whose control block is `words`, for a participant or a mere onlooker. */
+export function assemble(
+  words: Int32Array,
+  geometry: Geometry,
+  layout: Layout,
+  around: Pick<Surroundings, 'liveness' | 'barrier' | 'ring' | 'now'>,
+  wasDrained: () => void,
+): MemoryParts {
+  const { slots, pages, pageBytes } = geometry;
+  const participants = new Participants(words, layout.participants, slots, around.liveness);
+  const maps: MapWords[] = [];
+  for (let number = 0; number < geometry.maps; number++) {
+    const record = layout.maps + number * layout.mapWords;
+    const ref = new PercpuRef(words, record + layout.mapRef, slots, {
+      // ORDER: runs in the step that brings the count to zero, or in the recovery that finds it there: DRAINED is never early.
+      release: () => {
+        if (Atomics.compareExchange(words, record + M_STATE, M_KILLED, M_DRAINED) !== M_KILLED) return;
+        stampWords(words, record + M_DRAINED_AT, around.now());
+        wasDrained();
+      },
+      barrier: around.barrier,
+      isAlive: (slot) => participants.isAlive(slot),
+    });
+    maps.push({ number, record, pins: record + MAP_RECORD_WORDS, ref });
+  }
+  return {
+    words,
+    gate: H.H_GATE,
+    registry: H.H_REGISTRY,
+    event: H.H_EVENT,
+    deaths: H.H_DEATHS,
+    repairs: H.H_REPAIRS,
+    pageBytes,
+    frames: new Frames(words, layout.frames, pages, slots),
+    pool: GenPool.attach(words.buffer as SharedArrayBuffer, words.byteOffset + layout.pool * 4),
+    maps,
+    sections: new Sections(words, layout.sections, slots, around.barrier),
+    participants,
+    liveness: around.liveness,
+    now: around.now,
+    ring: around.ring,
+  };
+}
+
+/** Joins the region whose control block is `words`. @throws EUSERS (full), ETIMEDOUT (a dead participant cannot be reaped) */
+export function attach(words: Int32Array, geometry: Geometry, layout: Layout, around: Surroundings): Attachment {
+  let memory: Memory | undefined;
+  const parts = assemble(words, geometry, layout, around, () => memory?.wasDrained());
+  const { participants, liveness } = parts;
+  const slot = participants.join(around.identity, around.now(), (dead) => {
+    if (repair(parts, dead, [dead])) return;
+    throw new HoldfastError(
+      'ETIMEDOUT',
+      `participant ${dead} died, and cannot be cleaned up while a living one stands still in the middle of an operation; is a process of the region stopped?`,
+    );
+  });
+  memory = new Memory(parts, slot, (of) => void reap(of.parts, of.slot));
+  const holds = new Holds(memory);
+  const events = new Events(around.listen);
+  let attached = true;
+  return {
+    memory,
+    holds,
+    events,
+    detach() {
+      if (!attached) return;
+      attached = false;
+      events.close();
+      participants.leaving(slot);
+      holds.putAll();
+      participants.vacate(slot);
+      liveness.close();
+    },
+  };
+}

@@ -1,0 +1,304 @@
+/**
+ * frames: who holds which page. The kernel's struct page and its reference count, as bits instead of a number.
+ *
+ * A holder is a bit of its own, so setting and clearing it is idempotent: a dead participant is undone by clearing its bit
+ * everywhere, and everybody can read who holds what. What a count gives for free, the answer "that was the last one", has to be
+ * found out: the last put sees no bits, announces FREEING, looks again, and only then takes the page (CLEANING).
+ *
+ *   FREE ──acquire──▶ ALLOCATED ──no bits──▶ FREEING ──still no bits──▶ CLEANING ──finish──▶ FREE (next generation)
+ *                         ▲                     │
+ *                         └──── rescue / undo ──┘
+ *
+ * Promises: a block is freed once, by one thread, when nobody holds it, and never while a `tryHold` that returned true has not
+ * been put; a stale handle is refused whatever happened to the page since. Costs: one atomic or and two loads for a hold, one
+ * atomic and plus a look at the state for a put; nothing is shared beyond the descriptor's own line. Every call is made inside a
+ * read-side section of the caller (sync/rcu), which is what lets recovery find a moment without anybody in here.
+ *
+ * All Atomics are sequentially consistent. The pairs marked ORDER need exactly that (store, then load of another word).
+ *
+ * Source: put_page / free_zone_device_folio and folio_try_get of Linux. The kernel counts and cannot name holders; "idle" there
+ * was 1 until 6.15 and is "no bit" here (core.md 3.6, B6).
+ */
+import { HoldfastError } from '../errors.ts';
+import {
+  ALLOCATED,
+  CLEANING,
+  FREE,
+  FREEING,
+  FREER_MASK,
+  FREER_SHIFT,
+  frameStride,
+  GENERATION,
+  HOLDERS,
+  MAP_MASK,
+  MAP_SHIFT,
+  NONE,
+  PAGES,
+  RESIDENT,
+  STATE,
+  STATE_MASK,
+  UNUSED,
+} from './frames.layout.ts';
+
+/** What `Frames.describe` tells of one block. */
+export interface FrameInfo {
+  readonly frame: number;
+  readonly state: 'none' | 'free' | 'allocated' | 'freeing' | 'cleaning';
+  readonly map: number;
+  readonly generation: number;
+  readonly pages: number;
+  readonly unusedBytes: number;
+  readonly resident: boolean;
+  readonly holders: readonly number[];
+}
+
+const STATE_NAMES = ['none', 'free', 'allocated', 'freeing', 'cleaning'] as const;
+
+/** The descriptors of `count` frames in `words` from index `at`, for up to `slots` participants. */
+export class Frames {
+  readonly count: number;
+  readonly slots: number;
+  readonly #words: Int32Array;
+  readonly #at: number;
+  readonly #stride: number;
+
+  constructor(words: Int32Array, at: number, count: number, slots: number) {
+    this.#words = words;
+    this.#at = at;
+    this.count = count;
+    this.slots = slots;
+    this.#stride = frameStride(slots);
+  }
+
+  /** Words that `count` descriptors for `slots` participants take. */
+  static wordsFor(count: number, slots: number): number {
+    return count * frameStride(slots);
+  }
+
+  /** Makes frames `first .. first + count - 1` idle pages of map number `map`. Only while no other thread can reach them. */
+  map(first: number, count: number, map: number): void {
+    // The range is reserved for the caller and not yet published, so plain stores do; publishing the map orders them.
+    for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride) this.#words[d + STATE] = FREE | (map << MAP_SHIFT);
+  }
+
+  /** Takes the descriptors away again. Only after the drain: no page of the range is held or allocated. */
+  unmap(first: number, count: number): void {
+    for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride) this.#words[d + STATE] = NONE;
+  }
+
+  /** Number of the map that frame `frame` belongs to, or -1. */
+  mapOf(frame: number): number {
+    const state = Atomics.load(this.#words, this.#index(frame) + STATE);
+    return (state & STATE_MASK) === NONE ? -1 : (state & MAP_MASK) >>> MAP_SHIFT;
+  }
+
+  /** Generation that a handle to `frame` must carry now. */
+  generation(frame: number): number {
+    return Atomics.load(this.#words, this.#index(frame) + GENERATION) >>> 0;
+  }
+
+  /** Pages of the block that starts at `frame`, bounded to the table: the word may have been written by anybody. */
+  pages(frame: number): number {
+    const pages = Atomics.load(this.#words, this.#index(frame) + PAGES);
+    return pages >= 1 && pages <= this.count - frame ? pages : 1;
+  }
+
+  /** Bytes of its last page that the block's owner did not ask for. */
+  unusedBytes(frame: number): number {
+    return Atomics.load(this.#words, this.#index(frame) + UNUSED) >>> 0;
+  }
+
+  /** Whether participant `slot` has its bit set on `frame`. */
+  isHolder(frame: number, slot: number): boolean {
+    return (Atomics.load(this.#words, this.#index(frame) + HOLDERS + (slot >>> 5)) & (1 << (slot & 31))) !== 0;
+  }
+
+  /**
+   * Publishes the idle block at `frame` with participant `slot` as its first holder (or, with `resident`, none but the map).
+   * The caller owns the pages by the pool's bitmap, or asks for a single page that others may ask for as well.
+   *
+   * @returns false when the page was not idle (only possible without a pool): nothing has changed, the caller's bit included
+   */
+  acquire(frame: number, pages: number, unusedBytes: number, slot: number, resident = false): boolean {
+    const words = this.#words;
+    const d = this.#index(frame);
+    const free = Atomics.load(words, d + STATE);
+    if ((free & STATE_MASK) !== FREE) return false;
+    Atomics.store(words, d + PAGES, pages);
+    Atomics.store(words, d + UNUSED, unusedBytes);
+    // CRASH: a bit on a FREE page means nothing; recovery clears it.
+    if (!resident) Atomics.or(words, d + HOLDERS + (slot >>> 5), 1 << (slot & 31));
+    // ORDER: the bit before the state, so that nobody ever sees an ALLOCATED block without a holder and frees it (pairs with
+    // the scan in #lastPut).
+    // CRASH: before this line the pages are taken in the pool's bitmap only and recovery gives them back.
+    const next = (free & MAP_MASK) | ALLOCATED | (resident ? RESIDENT : 0);
+    if (Atomics.compareExchange(words, d + STATE, free, next) === free) return true;
+    if (!resident) this.clear(frame, slot);
+    return false;
+  }
+
+  /**
+   * Takes a hold by handle. The caller must not hold the block already (nested holds are counted privately, above).
+   *
+   * @returns true: the caller's bit is set and the block stays; false: the handle is stale, and the caller must `clear` its bit
+   *          and ask `tryFree`, since the bit may have kept the last put of a newer block from freeing it
+   */
+  tryHold(frame: number, generation: number, slot: number): boolean {
+    const words = this.#words;
+    const d = this.#index(frame);
+    // ORDER: the bit first, then the state (pairs with #lastPut: state FREEING first, then the bits). One of the two sees the
+    // other: either we see FREEING and rescue, or the one that frees sees our bit and leaves the block alone.
+    Atomics.or(words, d + HOLDERS + (slot >>> 5), 1 << (slot & 31));
+    for (;;) {
+      const state = Atomics.load(words, d + STATE);
+      const kind = state & STATE_MASK;
+      // From here on our bit keeps an ALLOCATED block, so its generation cannot change under us.
+      if (kind !== ALLOCATED && kind !== FREEING) return false;
+      if (Atomics.load(words, d + GENERATION) >>> 0 !== generation) return false;
+      if (kind === ALLOCATED) return true;
+      // Somebody saw no holder although one may exist (it moved from word to word during the look), or there is none and the
+      // handle was kept without holding. Either way nobody has committed: take the block back. The freer's slot in the word
+      // makes its own commit fail, also after a second FREEING by another.
+      const back = (state & ~(STATE_MASK | FREER_MASK)) | ALLOCATED;
+      if (Atomics.compareExchange(words, d + STATE, state, back) === state) return true;
+    }
+  }
+
+  /** Clears the bit of `slot` without asking whether it was the last: before `tryFree`. Idempotent. */
+  clear(frame: number, slot: number): void {
+    Atomics.and(this.#words, this.#index(frame) + HOLDERS + (slot >>> 5), ~(1 << (slot & 31)));
+  }
+
+  /**
+   * The last-put check: frees the block if nobody holds it. Everyone who cleared a bit must ask; one of the askers wins.
+   *
+   * @param slot the caller's own slot, which marks FREEING and CLEANING as its own
+   * @returns true when the caller has won: the block is CLEANING and must be given to `finishFree`
+   */
+  tryFree(frame: number, slot: number): boolean {
+    const words = this.#words;
+    const d = this.#index(frame);
+    for (;;) {
+      // ORDER: our own bit was cleared before this look. Of several who leave, the one that cleared last sees no bits.
+      if (this.#held(d)) return false;
+      const state = Atomics.load(words, d + STATE);
+      if ((state & STATE_MASK) !== ALLOCATED || (state & RESIDENT) !== 0) return false;
+      const freeing = (state & MAP_MASK) | FREEING | (slot << FREER_SHIFT);
+      // CRASH: FREEING by a dead slot: recovery sets ALLOCATED and asks again.
+      if (Atomics.compareExchange(words, d + STATE, state, freeing) !== state) continue;
+      // ORDER: FREEING first, then the bits (pairs with tryHold).
+      if (this.#held(d)) {
+        Atomics.compareExchange(words, d + STATE, freeing, state);
+        continue; // whoever set the bit may have cleared it before our undo and relied on us: look again
+      }
+      const cleaning = (state & MAP_MASK) | CLEANING | (slot << FREER_SHIFT);
+      if (Atomics.compareExchange(words, d + STATE, freeing, cleaning) === freeing) return true;
+    }
+  }
+
+  /** Ends the life of a CLEANING block: next generation, then FREE. The caller then gives the pages back to their pool. */
+  finishFree(frame: number): void {
+    const words = this.#words;
+    const d = this.#index(frame);
+    // ORDER: generation before FREE: once the page can be acquired again, every older handle is stale.
+    // CRASH: CLEANING by a dead slot: recovery runs this again; a generation that jumps by two is as good as by one.
+    Atomics.add(words, d + GENERATION, 1);
+    Atomics.store(words, d + STATE, (Atomics.load(words, d + STATE) & MAP_MASK) | FREE);
+  }
+
+  /** Drops the map's own reference of a resident block. The caller then asks `tryFree`. */
+  dropResident(frame: number): void {
+    Atomics.and(this.#words, this.#index(frame) + STATE, ~RESIDENT);
+  }
+
+  /** Gives a block its map's reference (back): `false` when the block is not ALLOCATED. */
+  setResident(frame: number): boolean {
+    const index = this.#index(frame) + STATE;
+    const state = Atomics.load(this.#words, index);
+    if ((state & STATE_MASK) !== ALLOCATED) return false;
+    return Atomics.compareExchange(this.#words, index, state, state | RESIDENT) === state;
+  }
+
+  /** First frame at or after `from`, below `end`, that is in use by a block (`ALLOCATED`, `FREEING` or `CLEANING`); -1: none. */
+  nextBlock(from: number, end: number): number {
+    const words = this.#words;
+    for (let frame = from, d = this.#index(from); frame < end; frame++, d += this.#stride) {
+      if ((Atomics.load(words, d + STATE) & STATE_MASK) >= ALLOCATED) return frame;
+    }
+    return -1;
+  }
+
+  /** State of the frame, one of the constants of `frames.layout.ts`. */
+  state(frame: number): number {
+    return Atomics.load(this.#words, this.#index(frame) + STATE) & STATE_MASK;
+  }
+
+  /** The slot that is freeing the block, or -1. */
+  freer(frame: number): number {
+    const state = Atomics.load(this.#words, this.#index(frame) + STATE);
+    return (state & STATE_MASK) >= FREEING ? (state & FREER_MASK) >>> FREER_SHIFT : -1;
+  }
+
+  /** Slots of the participants whose bits are set on `frame`, ascending. A moment's view. */
+  holders(frame: number): number[] {
+    const slots: number[] = [];
+    const d = this.#index(frame) + HOLDERS;
+    for (let word = 0; word < this.#stride - HOLDERS; word++) {
+      for (let bits = Atomics.load(this.#words, d + word); bits !== 0; bits &= bits - 1) {
+        slots.push(word * 32 + 31 - Math.clz32(bits & -bits));
+      }
+    }
+    return slots;
+  }
+
+  /** One descriptor in words for people and tests. */
+  describe(frame: number): FrameInfo {
+    const state = Atomics.load(this.#words, this.#index(frame) + STATE);
+    return {
+      frame,
+      state: STATE_NAMES[state & STATE_MASK] ?? 'none',
+      map: (state & STATE_MASK) === NONE ? -1 : (state & MAP_MASK) >>> MAP_SHIFT,
+      generation: this.generation(frame),
+      pages: this.pages(frame),
+      unusedBytes: this.unusedBytes(frame),
+      resident: (state & RESIDENT) !== 0,
+      holders: this.holders(frame),
+    };
+  }
+
+  /**
+   * Puts one descriptor right after a death, with nobody inside a section (recovery only): a bit on an idle page goes, a
+   * half-freed block whose freer is dead is brought to an end or back.
+   *
+   * @param isDead tells of a slot whether its participant is gone
+   * @returns true when the block is now idle but was in use: the pool must be told by rebuilding it
+   */
+  repair(frame: number, me: number, isDead: (slot: number) => boolean): boolean {
+    const words = this.#words;
+    const d = this.#index(frame);
+    for (const slot of this.holders(frame)) if (isDead(slot)) this.clear(frame, slot);
+    const state = Atomics.load(words, d + STATE);
+    const kind = state & STATE_MASK;
+    if (kind === FREEING) Atomics.store(words, d + STATE, (state & ~(STATE_MASK | FREER_MASK)) | ALLOCATED);
+    if (kind === CLEANING || (kind >= ALLOCATED && this.tryFree(frame, me))) {
+      this.finishFree(frame);
+      return true;
+    }
+    if (kind === FREE) for (const slot of this.holders(frame)) this.clear(frame, slot);
+    return false;
+  }
+
+  #held(d: number): boolean {
+    const words = this.#words;
+    const end = d + this.#stride;
+    for (let i = d + HOLDERS; i < end; i++) if (Atomics.load(words, i) !== 0) return true;
+    return false;
+  }
+
+  #index(frame: number): number {
+    if (!(frame >= 0 && frame < this.count)) {
+      throw new HoldfastError('EFAULT', `page ${frame} is outside of this region, which has pages 0 to ${this.count - 1}`);
+    }
+    return this.#at + frame * this.#stride;
+  }
+}

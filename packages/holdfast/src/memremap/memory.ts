@@ -1,0 +1,191 @@
+/**
+ * memory: the shared state of one region as one participant sees it, and the door that everybody goes in and out by.
+ *
+ * Every short shared operation (take a page, hold, put, look a map up) runs between `enter` and `leave`. Inside, nobody waits.
+ * So there is always a moment soon when nobody is inside, and a recoverer that closes the gate can rebuild what a death left half
+ * done from the descriptors, with plain reads and writes, in one go (recovery.ts).
+ *
+ * Cost of the door: two plain stores and one load where the system has membarrier(2), two atomic stores where it has not.
+ */
+import { HoldfastError } from '../errors.ts';
+import type { GenPool } from '../genalloc/index.ts';
+import type { Liveness } from '../sync/liveness.ts';
+import type { Participants } from '../sync/participants.ts';
+import type { PercpuRef } from '../sync/percpu-ref.ts';
+import type { Sections } from '../sync/rcu.ts';
+import { wait, wake } from '../sync/wait.ts';
+import type { Frames } from './frames.ts';
+import * as M from './pgmap.layout.ts';
+
+/** One map's record, its pins and its reference. */
+export interface MapWords {
+  /** Number of the map in the region's table. */
+  readonly number: number;
+  /** Index of the record in the words. */
+  readonly record: number;
+  /** Index of the first PIN word; one a participant. */
+  readonly pins: number;
+  readonly ref: PercpuRef;
+}
+
+/** What the shared state consists of. Everything that is not a word comes from above. */
+export interface MemoryParts {
+  readonly words: Int32Array;
+  readonly gate: number;
+  readonly registry: number;
+  readonly event: number;
+  readonly deaths: number;
+  readonly repairs: number;
+  readonly pageBytes: number;
+  readonly frames: Frames;
+  readonly pool: GenPool;
+  readonly maps: readonly MapWords[];
+  readonly sections: Sections;
+  readonly participants: Participants;
+  readonly liveness: Liveness;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Wakes whoever listens to the region, in every process. Called outside of sections, and only for rare events. */
+  readonly ring: () => void;
+}
+
+/** How long an operation waits at the closed gate for a recovery to end, in one slice, before it asks whether the one who recovers still lives. */
+const GATE_SLICE_MS = 5;
+
+/** The shared state, seen by the participant in `slot`. */
+export class Memory {
+  readonly parts: MemoryParts;
+  readonly slot: number;
+  /** Takes over when the one that closed the gate has died; set by recovery.ts, which knows how. */
+  readonly #recover: (memory: Memory) => void;
+
+  constructor(parts: MemoryParts, slot: number, recover: (memory: Memory) => void) {
+    this.parts = parts;
+    this.slot = slot;
+    this.#recover = recover;
+  }
+
+  /** Begins a short shared operation. Not nested; followed by `leave` on every path. */
+  enter(): void {
+    const { sections, words, gate } = this.parts;
+    for (;;) {
+      sections.enter(this.slot);
+      // ORDER: inside before the gate is read; the recoverer closes the gate, then looks who is inside (with a barrier between,
+      // which stands for the fence that is missing here). Either it sees us inside and waits, or we see the gate closed.
+      if (Atomics.load(words, gate) === 0) return;
+      sections.leave(this.slot);
+      this.#waitAtGate();
+    }
+  }
+
+  /** Ends a short shared operation, and tells the others if it was the one that drained a map. */
+  leave(): void {
+    this.parts.sections.leave(this.slot);
+    if (!this.#drained) return;
+    this.#drained = false;
+    this.announce();
+  }
+
+  /** Tells the others, at the end of the section, that the last reference of a killed map was just put in this thread. */
+  wasDrained(): void {
+    this.#drained = true;
+  }
+
+  #drained = false;
+
+  #waitAtGate(): void {
+    const { words, gate, liveness } = this.parts;
+    const closedBy = Atomics.load(words, gate);
+    if (closedBy === 0 || wait(words, gate, closedBy, GATE_SLICE_MS) !== 'timed-out') return;
+    if (!liveness.isAlive(closedBy - 1)) this.#recover(this);
+  }
+
+  /** The map of number `number`. @throws ENODEV when the table has no such map */
+  map(number: number): MapWords {
+    const map = this.parts.maps[number];
+    if (map === undefined) {
+      throw new HoldfastError('ENODEV', `the region has no map ${number}; its table has room for ${this.parts.maps.length}`);
+    }
+    return map;
+  }
+
+  /** State of the map, one of `M_*`. */
+  state(map: MapWords): number {
+    return this.get(map, M.M_STATE);
+  }
+
+  /** Moves the map from one state to the next: true for the one caller that did it. */
+  advance(map: MapWords, from: number, to: number): boolean {
+    return Atomics.compareExchange(this.parts.words, map.record + M.M_STATE, from, to) === from;
+  }
+
+  get(map: MapWords, word: number): number {
+    return Atomics.load(this.parts.words, map.record + word);
+  }
+
+  set(map: MapWords, word: number, value: number): void {
+    Atomics.store(this.parts.words, map.record + word, value);
+  }
+
+  /** Records the present time in two words of the map. */
+  stamp(map: MapWords, word: number): void {
+    stampWords(this.parts.words, map.record + word, this.parts.now());
+  }
+
+  /** A time that `stamp` recorded; 0 when it did not. */
+  time(map: MapWords, word: number): number {
+    return (this.get(map, word + 1) >>> 0) * 2 ** 32 + (this.get(map, word) >>> 0);
+  }
+
+  /** Takes a reference of a live map for the calling participant, by name: its PIN word says whose it is. Inside a section. */
+  pin(map: MapWords): boolean {
+    if (this.state(map) !== M.M_LIVE || !map.ref.tryGetLive(this.slot)) return false;
+    Atomics.add(this.parts.words, map.pins + this.slot, 1);
+    return true;
+  }
+
+  /** Puts a reference that `pin` took. Inside a section. */
+  unpin(map: MapWords): void {
+    Atomics.sub(this.parts.words, map.pins + this.slot, 1);
+    map.ref.put(this.slot);
+  }
+
+  /** Counts an event and wakes those who wait for one. Outside of sections. */
+  announce(): void {
+    const { words, event, ring } = this.parts;
+    Atomics.add(words, event, 1);
+    wake(words, event);
+    ring();
+  }
+
+  /**
+   * Runs `body` while no other participant adds or removes a map.
+   *
+   * @throws whatever `body` throws; ETIMEDOUT when the lock's living owner does not give it back within a second
+   */
+  withRegistry<T>(body: () => T): T {
+    const { words, registry, liveness } = this.parts;
+    for (let slices = 0; ; slices++) {
+      const owner = Atomics.compareExchange(words, registry, 0, this.slot + 1);
+      if (owner === 0) break;
+      // CRASH: an owner that died gives the lock to whoever finds out; a half-made map is undone by recovery.
+      if (!liveness.isAlive(owner - 1) && Atomics.compareExchange(words, registry, owner, this.slot + 1) === owner) break;
+      if (slices === 200) {
+        throw new HoldfastError('ETIMEDOUT', `the map table is kept locked by participant ${owner - 1}; it may be stopped`);
+      }
+      wait(words, registry, owner, GATE_SLICE_MS);
+    }
+    try {
+      return body();
+    } finally {
+      Atomics.compareExchange(words, registry, this.slot + 1, 0);
+      wake(words, registry);
+    }
+  }
+}
+
+/** Records a time (milliseconds since 1970) in two words. */
+export function stampWords(words: Int32Array, index: number, ms: number): void {
+  Atomics.store(words, index, ms | 0);
+  Atomics.store(words, index + 1, Math.floor(ms / 2 ** 32) | 0);
+}

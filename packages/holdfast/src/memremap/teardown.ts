@@ -1,0 +1,354 @@
+/**
+ * teardown: taking memory away without anyone being hurt. The order is the reason the project exists:
+ *
+ *   kill ─▶ put the initial references ─▶ **wait until the last page is put** ─▶ cleanup ─▶ remove
+ *
+ * Linux up to 5.1 removed before it waited: the last put then touched a descriptor that was gone. Here nothing is removed while
+ * the map's reference is not zero, and the reference is not zero while any page is held (core.md 3.7, patch 6).
+ *
+ * Unlike the kernel, which waits without end: the wait has a deadline and can be aborted, it names who still holds pages, it
+ * reaps the dead, and a map that was killed but not drained can be brought back (resurrect) or taken by force (revoke).
+ *
+ * One generator holds the protocol; it yields where it must wait. `teardown` drives it on the event loop, `teardownSync` on a
+ * thread that may block.
+ *
+ * | state    | kill        | last put   | resurrect | driver dies                  |
+ * | -------- | ----------- | ---------- | --------- | ---------------------------- |
+ * | LIVE     | KILLED      | -          | EINVAL    | -                            |
+ * | KILLED   | EALREADY (1)| DRAINED    | LIVE      | anybody may call again       |
+ * | DRAINED  | EALREADY (1)| -          | ENODEV    | anybody may call again       |
+ * | CLEANED  | EALREADY (1)| -          | ENODEV    | anybody may call again       |
+ * | GONE     | ENODEV      | -          | ENODEV    | -                            |
+ *
+ * (1) while another living participant drives the teardown; otherwise the caller takes it over where it stands.
+ *
+ * Source: memunmap_pages of Linux 5.2 to 6.12 (kill, drop the page references, wait for the ref's release, remove mapping and
+ * descriptors, delete the registry entry), in that order.
+ */
+import { HoldfastError, isHoldfastError } from '../errors.ts';
+import type { Events } from '../sync/events.ts';
+import { wait } from '../sync/wait.ts';
+import { type Holder, holdersOf } from './holders.ts';
+import type { Holds } from './holds.ts';
+import type { MapWords, Memory } from './memory.ts';
+import * as M from './pgmap.layout.ts';
+import { everyoneOutside, reap } from './recovery.ts';
+
+/** The steps of a teardown as its caller sees them. */
+export type Phase = 'killed' | 'drained' | 'cleaned' | 'gone';
+
+export interface TeardownHooks {
+  /** Runs once the map is killed, before the wait: tell your own users to stop. */
+  kill?(): void;
+  /** Runs exactly once, after the last put and before anything is removed. May be async, except in `teardownSync`. */
+  cleanup?(): void | Promise<void>;
+  /** Asked again and again before the descriptors go: whether every mapping of the data has been revoked by now. */
+  isUnmapped?(): boolean;
+  /** Runs for each map once its descriptors are gone, before its range may be used again. */
+  unmapped?(map: MapWords): void;
+  /** Told of each participant that died and was reaped on the way. */
+  reaped?(slots: readonly number[]): void;
+}
+
+export interface TeardownOptions {
+  /** Gives the wait up; the map stays killed. */
+  signal?: AbortSignal;
+  /** Gives the wait up after this many milliseconds; the map stays killed. Default: waits without end. */
+  timeoutMs?: number;
+  /** Called at each phase, with milliseconds since 1970. */
+  onPhase?(phase: Phase, at: number): void;
+  /** Called when the set of holders that are left was looked at, after each event. */
+  onWait?(stragglers: readonly Holder[]): void;
+}
+
+/** What a finished teardown tells: when each phase was reached (milliseconds since 1970), and who was left after the kill. */
+export interface TeardownReport {
+  readonly phases: Readonly<Record<Phase, number>>;
+  readonly stragglers: readonly Holder[];
+}
+
+/** The maps of one teardown: usually one. The first one's record says who drives and whether it is forced. */
+export type Maps = readonly [MapWords, ...MapWords[]];
+
+const STAMP = { killed: M.M_KILLED_AT, drained: M.M_DRAINED_AT, cleaned: M.M_CLEANED_AT, gone: M.M_GONE_AT } as const;
+
+/** How often the wait looks for the dead, in milliseconds. The last put itself rings. */
+const LOOK_MS = 25;
+
+type Step = 'event' | Promise<unknown>;
+
+/** Tears the map down on the event loop. See the head of this file. */
+export async function teardown(
+  memory: Memory,
+  holds: Holds,
+  maps: Maps,
+  events: Events,
+  hooks: TeardownHooks,
+  options: TeardownOptions,
+): Promise<TeardownReport> {
+  const steps = protocol(memory, holds, maps, hooks, options);
+  try {
+    for (let step = steps.next(); ; ) {
+      if (step.done) return step.value;
+      if (step.value === 'event') {
+        await events.next(LOOK_MS, options.signal);
+        step = steps.next();
+        continue;
+      }
+      let failure: { error: unknown } | undefined;
+      try {
+        await step.value;
+      } catch (error) {
+        failure = { error };
+      }
+      step = failure === undefined ? steps.next() : steps.throw(failure.error);
+    }
+  } finally {
+    release(memory, maps[0]);
+  }
+}
+
+/** The same for a thread that may block: a worker. Hooks must be synchronous. */
+export function teardownSync(
+  memory: Memory,
+  holds: Holds,
+  maps: Maps,
+  hooks: TeardownHooks,
+  options: TeardownOptions,
+): TeardownReport {
+  const { words, event } = memory.parts;
+  const steps = protocol(memory, holds, maps, hooks, options);
+  try {
+    for (;;) {
+      const seen = Atomics.load(words, event);
+      const step = steps.next();
+      if (step.done) return step.value;
+      if (step.value !== 'event') {
+        throw new HoldfastError('EINVAL', 'cleanup returned a promise, which destroySync cannot wait for; use destroy');
+      }
+      wait(words, event, seen, LOOK_MS);
+    }
+  } finally {
+    release(memory, maps[0]);
+  }
+}
+
+/** Gives the role of the driver back, whatever the end was. */
+function release(memory: Memory, map: MapWords): void {
+  Atomics.compareExchange(memory.parts.words, map.record + M.M_DRIVER, memory.slot + 1, 0);
+}
+
+function* protocol(
+  memory: Memory,
+  holds: Holds,
+  maps: Maps,
+  hooks: TeardownHooks,
+  options: TeardownOptions,
+): Generator<Step, TeardownReport, void> {
+  const { parts, slot } = memory;
+  const started = parts.now();
+  const left = (): Holder[] => maps.flatMap((map) => holdersOf(memory, map));
+  const anyIn = (state: number): boolean => maps.some((map) => memory.state(map) === state);
+  const time = (phase: Phase): number => Math.max(...maps.map((map) => memory.time(map, STAMP[phase])));
+  const reached = (phase: Phase): void => options.onPhase?.(phase, time(phase));
+  const lookForDead = (): void => {
+    const reaped = reap(parts, slot);
+    if (reaped.length > 0) hooks.reaped?.(reaped);
+  };
+
+  if (holds.held > 0) refuseOwnHold(memory, left());
+  drive(memory, maps[0]);
+
+  // 1. kill: nobody new. The mark first, then the wait for those who were let in before it (inside `ref.kill`).
+  for (const map of maps) {
+    if (memory.advance(map, M.M_LIVE, M.M_KILLED)) memory.stamp(map, M.M_KILLED_AT);
+    while (!killRef(memory, map)) yield* pause(memory, maps[0], started, [], options);
+  }
+  memory.announce();
+  reached('killed');
+  hooks.kill?.();
+
+  // 2. the initial references: the maps' own, which `ref.kill` has put, and those of resident pages.
+  for (const map of maps) if (memory.state(map) === M.M_KILLED) holds.dropResidents(map);
+
+  // 3. drain. ORDER: `drained` moves the state inside the last put, so the look at the state and the wait for the event cannot
+  // miss it: an event that comes between the two makes the wait return at once (sync) or is caught by the next look.
+  let stragglers: Holder[] | undefined;
+  while (anyIn(M.M_KILLED)) {
+    lookForDead();
+    if (memory.get(maps[0], M.M_FORCED) === 1) for (const map of maps) evictRevoked(memory, holds, map);
+    if (!anyIn(M.M_KILLED)) break;
+    const holders = left();
+    stragglers ??= holders;
+    options.onWait?.(holders);
+    refuseOwnHold(memory, holders);
+    yield* pause(memory, maps[0], started, holders, options);
+  }
+  reached('drained');
+
+  // The last put may still be on its way out of `release` (X7): what it touches stays until it has left its section.
+  while (!everyoneOutside(parts, slot)) yield* pause(memory, maps[0], started, [], options);
+
+  // 4. cleanup. CRASH: a death in here leaves DRAINED; who takes over runs its own cleanup.
+  if (anyIn(M.M_DRAINED)) {
+    const done = hooks.cleanup?.();
+    if (done !== undefined) yield done;
+    for (const map of maps) {
+      if (memory.state(map) !== M.M_DRAINED) continue;
+      map.ref.exit();
+      memory.stamp(map, M.M_CLEANED_AT);
+      memory.advance(map, M.M_DRAINED, M.M_CLEANED);
+    }
+    memory.announce();
+  }
+  reached('cleaned');
+
+  // 5. remove: the mappings of all processes, the descriptors, and at last the reservation of the range (X10).
+  while (hooks.isUnmapped?.() === false) {
+    lookForDead();
+    if (hooks.isUnmapped()) break;
+    yield* pause(memory, maps[0], started, [], options);
+  }
+  for (const map of maps) {
+    memory.enter();
+    parts.frames.unmap(memory.get(map, M.M_FIRST), memory.get(map, M.M_COUNT));
+    memory.leave();
+    hooks.unmapped?.(map);
+    memory.stamp(map, M.M_GONE_AT);
+    memory.advance(map, M.M_CLEANED, M.M_GONE);
+  }
+  memory.announce();
+  reached('gone');
+  return {
+    phases: { killed: time('killed'), drained: time('drained'), cleaned: time('cleaned'), gone: time('gone') },
+    stragglers: stragglers ?? [],
+  };
+}
+
+/**
+ * Brings a killed map that is not drained yet back to life.
+ *
+ * @throws EINVAL when it is not killed, EALREADY while another participant tears it down, ENODEV when the last page was put before
+ */
+export function resurrect(memory: Memory, map: MapWords): void {
+  const state = memory.state(map);
+  if (state === M.M_LIVE) throw new HoldfastError('EINVAL', 'the region is alive; only one that was killed can be resurrected');
+  if (state === M.M_KILLED) {
+    drive(memory, map);
+    try {
+      // ORDER: the reference decides (X23): either ours is taken while somebody still holds one, and then the map cannot
+      // drain, or the last put came first and has moved the state to DRAINED.
+      if (reviveRef(map)) {
+        memory.set(map, M.M_FORCED, 0);
+        memory.advance(map, M.M_KILLED, M.M_LIVE);
+        memory.announce();
+        return;
+      }
+    } finally {
+      release(memory, map);
+    }
+  }
+  throw new HoldfastError('ENODEV', 'too late to resurrect: the last page was put and the region is being removed');
+}
+
+/** Asks every participant to let go at once; their views read zeros from then on. The teardown then need not wait for them. */
+export function force(memory: Memory, map: MapWords): void {
+  memory.set(map, M.M_FORCED, 1);
+  memory.announce();
+}
+
+function drive(memory: Memory, map: MapWords): void {
+  const { words, liveness } = memory.parts;
+  const state = memory.state(map);
+  if (state < M.M_LIVE || state === M.M_GONE) {
+    throw new HoldfastError('ENODEV', 'the region is gone: it was destroyed before');
+  }
+  for (;;) {
+    const driver = Atomics.compareExchange(words, map.record + M.M_DRIVER, 0, memory.slot + 1);
+    if (driver === 0) return;
+    if (driver === memory.slot + 1 || liveness.isAlive(driver - 1)) {
+      const who = driver === memory.slot + 1 ? 'this thread' : `participant ${driver - 1}`;
+      throw new HoldfastError('EALREADY', `${who} is destroying the region already; wait for that to end`);
+    }
+    if (Atomics.compareExchange(words, map.record + M.M_DRIVER, driver, memory.slot + 1) === driver) return;
+  }
+}
+
+/** Kills the map's reference unless that has been done: false when somebody stands still inside a section. */
+function killRef(memory: Memory, map: MapWords): boolean {
+  if (map.ref.isDying()) return true;
+  // ORDER: after this, whoever read LIVE inside a section has left it, with its bit set or its reference taken (pairs with the
+  // look at the state in Holds.hold and Memory.pin).
+  if (!everyoneOutside(memory.parts, memory.slot)) return false;
+  map.ref.kill();
+  return true;
+}
+
+/** Takes the initial reference back: false when there is none left to stand on. */
+function reviveRef(map: MapWords): boolean {
+  try {
+    map.ref.resurrect();
+    return true;
+  } catch (error) {
+    if (isHoldfastError(error, 'EBUSY')) return false;
+    throw error;
+  }
+}
+
+/** The one that tears down must not wait for itself (X21). */
+function refuseOwnHold(memory: Memory, holders: readonly Holder[]): void {
+  const own = holders.filter((holder) => holder.slot === memory.slot);
+  if (own.length === 0) return;
+  throw new HoldfastError(
+    'EDEADLK',
+    `this thread holds ${own[0]!.pages} pages of the region that it wants to destroy, and would wait for itself for ever; dispose its holds first`,
+    { holders: own },
+  );
+}
+
+/** Clears the bits of participants whose mapping reads zeros: whatever they still hold, it is not this memory. */
+function evictRevoked(memory: Memory, holds: Holds, map: MapWords): void {
+  const { participants } = memory.parts;
+  const revoked = revokedMappings(memory);
+  for (const slot of participants.used()) {
+    if (slot !== memory.slot && revoked.has(participants.mapping(slot))) holds.evict(map, slot);
+  }
+}
+
+/** Numbers of the mappings that some participant has revoked. A mapping is shared by the threads of a process. */
+export function revokedMappings(memory: Memory): Set<number> {
+  const { participants } = memory.parts;
+  const revoked = new Set<number>();
+  for (const slot of participants.used()) if (participants.isRevoked(slot)) revoked.add(participants.mapping(slot));
+  return revoked;
+}
+
+function* pause(
+  memory: Memory,
+  map: MapWords,
+  started: number,
+  left: readonly Holder[],
+  options: TeardownOptions,
+): Generator<Step, void, void> {
+  const waitedMs = memory.parts.now() - started;
+  const names = left.map((h) => `process ${h.pid} thread ${h.threadId} (${h.pages} pages)`).join(', ');
+  const facts = { holders: left, waitedMs };
+  const state = ['', '', '', 'killed', 'drained', 'cleaned up'][memory.state(map)] ?? '';
+  const who = left.length > 0 ? `still held by ${names}` : 'waiting for participants that do not answer';
+  if (options.signal?.aborted) {
+    const error = new HoldfastError('ABORT_ERR', `the teardown was aborted after ${waitedMs} ms: ${who}; the region stays ${state}`, {
+      ...facts,
+      cause: options.signal.reason,
+    });
+    error.name = 'AbortError';
+    throw error;
+  }
+  if (options.timeoutMs !== undefined && waitedMs >= options.timeoutMs) {
+    throw new HoldfastError(
+      'EBUSY',
+      `the region is busy after ${waitedMs} ms: ${who}; it stays ${state}: call destroy again to go on waiting, resurrect to keep it, or revoke to take it by force`,
+      facts,
+    );
+  }
+  yield 'event';
+}

@@ -1,0 +1,72 @@
+/**
+ * hold: one reference to one block, as an object. While it is not disposed the bytes are there; after that it refuses.
+ */
+import { HoldfastError } from '../errors.ts';
+import type { Handle } from './handle.ts';
+
+/** What a Hold asks of its region. */
+export interface HoldHome {
+  /** A view of the block's bytes. @throws ENODEV when the mapping was revoked */
+  view(page: number, size: number): Uint8Array<SharedArrayBuffer>;
+  /** Puts one hold of the block. */
+  put(page: number): void;
+}
+
+/**
+ * A participant's reference to an allocated block of pages. Made by `region.alloc` and `region.hold`.
+ *
+ * @example
+ * {
+ *   using hold = region.alloc('1MiB');
+ *   hold.bytes.fill(7);
+ *   worker.postMessage(hold.handle);
+ * } // put here; the memory lives on while the worker holds it
+ */
+export class Hold implements Disposable {
+  /** Names the block; send it to whoever shall hold it too. */
+  readonly handle: Handle;
+  readonly #home: HoldHome;
+  #bytes: Uint8Array<SharedArrayBuffer> | undefined;
+  #held = true;
+
+  constructor(home: HoldHome, handle: Handle) {
+    this.#home = home;
+    this.handle = handle;
+  }
+
+  /** Bytes of the block, as asked for when it was allocated. */
+  get size(): number {
+    return this.handle.size;
+  }
+
+  /** Whether this hold was not put yet. */
+  get isHeld(): boolean {
+    return this.#held;
+  }
+
+  /**
+   * The block's bytes: real memory, shared with every holder. The same view each time.
+   *
+   * A view that is used after the hold was put shows memory that may belong to others; after revocation it reads zeros.
+   *
+   * @throws EINVAL when the hold was put, ENODEV when the region was taken away by force
+   */
+  get bytes(): Uint8Array<SharedArrayBuffer> {
+    if (!this.#held) throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put; its bytes are no longer yours`);
+    this.#bytes ??= this.#home.view(this.handle.page, this.handle.size);
+    return this.#bytes;
+  }
+
+  /** Lets go of the block. The last holder's put frees it. @throws EINVAL when it was put before */
+  put(): void {
+    if (!this.#held) throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put before`);
+    this.#held = false;
+    this.#bytes = undefined;
+    this.#home.put(this.handle.page);
+  }
+
+  /** As `put`, but repeating is harmless: for `using`. */
+  [Symbol.dispose](): void {
+    if (this.#held) this.put();
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * place: finds or makes the two things a region consists of, mapped: its control block and its data.
+ *
+ *   made fresh   one backing: control block, then data                    (shm, memfd, file, heap)
+ *   over a file  the file is the data and stays as it is; the control block lies beside it (memfd, or shm when it has a name)
+ *
+ * A place knows nothing of participants; `Region` joins it.
+ */
+import { randomInt, randomUUID } from 'node:crypto';
+import { readSync } from 'node:fs';
+import { HoldfastError } from '../errors.ts';
+import {
+  type Backing,
+  type BackingKind,
+  createFile,
+  createHeap,
+  createMemfd,
+  createShm,
+  fromBuffers,
+  mapSegments,
+  needRealMemory,
+  openPath,
+  SEGMENT_BYTES,
+  type Segments,
+  selfTest,
+} from '../mem/index.ts';
+import { formatPool } from '../memremap/attach.ts';
+import { type Checked, checkHeader, type Facts, type Geometry, layOut, writeHeader } from '../memremap/control.ts';
+import { FLAG_BARRIER, FLAG_DATA_BESIDE, FLAG_READ_ONLY, FLAG_TRACE, HEADER_WORDS } from '../memremap/control.layout.ts';
+
+/** A region's control block and data, mapped into this process. */
+export interface Place {
+  readonly checked: Checked;
+  readonly words: Int32Array;
+  readonly control: Segments;
+  readonly data: Segments;
+  readonly kind: BackingKind;
+  /** Where others find the control block; undefined on the heap. */
+  readonly path: string | undefined;
+  /** Open on the control block, for the bell and the locks; undefined on the heap. */
+  readonly backing: Backing | undefined;
+  /** Number of this mapping: the same for all threads that share its buffers. */
+  readonly mapping: number;
+}
+
+/** Everything a worker of this process needs to attach: sent by `postMessage` or `workerData`. */
+export interface Ticket {
+  readonly holdfast: 'ticket';
+  readonly id: string;
+  readonly path: string | undefined;
+  readonly mapping: number;
+  readonly mode: Segments['mode'];
+  readonly control: readonly SharedArrayBuffer[];
+  readonly data: readonly SharedArrayBuffer[];
+}
+
+/** What both ways of making a region share. */
+export interface Shape {
+  readonly participants: number;
+  readonly maps: number;
+  readonly pageBytes: number;
+  readonly trace: boolean;
+  readonly name: string;
+}
+
+const BACKING_NUMBERS: Record<BackingKind, number> = { heap: 0, shm: 1, memfd: 2, file: 3 };
+const KINDS = Object.keys(BACKING_NUMBERS) as BackingKind[];
+
+/** The kind of backing that a control block says its data has. */
+export function kindOfBacking(facts: Facts): BackingKind {
+  return KINDS[facts.backing] ?? 'file';
+}
+
+/** Pages that a chunk of the pool has at the most: what one SharedArrayBuffer covers. */
+export function chunkPagesOf(pageBytes: number): number {
+  return SEGMENT_BYTES / pageBytes;
+}
+
+/** Makes a region of fresh memory. The backing is not published yet. */
+export function makePlace(
+  where: { kind: BackingKind; path: string | undefined },
+  dataBytes: number,
+  shape: Shape,
+): Place {
+  const geometry = geometryOf(dataBytes, shape);
+  const layout = layOut(geometry);
+  const total = layout.bytes + geometry.pages * geometry.pageBytes;
+  const backing = makeBacking(where, total, shape.name);
+  try {
+    const control = mapSegments(backing, 0, layout.bytes);
+    const data = mapSegments(backing, layout.bytes, total - layout.bytes);
+    const flags = (shape.trace ? FLAG_TRACE : 0) | (where.kind === 'heap' ? 0 : FLAG_BARRIER);
+    return format(geometry, factsOf(shape, where.kind, flags, dataBytes, 0, ''), control, data, backing);
+  } catch (error) {
+    backing.close();
+    throw error;
+  }
+}
+
+/** Makes a region over the content of an existing file, which is not changed by that. */
+export function makePlaceOver(file: string, writable: boolean, blockBytes: number, shape: Shape): Place {
+  const source = openPath(file, { writable });
+  try {
+    const geometry = geometryOf(source.sizeBytes, shape);
+    const layout = layOut(geometry);
+    const kind = shape.name === '' ? 'memfd' : 'shm';
+    const backing = makeBacking({ kind, path: undefined }, layout.bytes, shape.name);
+    try {
+      const control = mapSegments(backing, 0, layout.bytes);
+      const data = mapSegments(source, 0, source.sizeBytes);
+      const flags = FLAG_DATA_BESIDE | FLAG_BARRIER | (writable ? 0 : FLAG_READ_ONLY) | (shape.trace ? FLAG_TRACE : 0);
+      const blockPages = blockBytes / shape.pageBytes;
+      const facts = factsOf(shape, 'file', flags, source.sizeBytes, blockPages, source.path ?? '');
+      return format(geometry, facts, control, data, backing);
+    } catch (error) {
+      backing.close();
+      throw error;
+    }
+  } finally {
+    source.close();
+  }
+}
+
+/** Finds an existing region by the path or the name of its control block. */
+export function findPlace(pathOrName: string): Place {
+  needRealMemory();
+  const backing = openPath(pathOrName, { writable: true });
+  try {
+    const head = Buffer.alloc(HEADER_WORDS * 4);
+    const read = readSync(backing.fd, head, 0, head.length, 0);
+    // Checked on a copy, so that what was checked is what is used, whoever writes meanwhile.
+    const words = new Int32Array(head.buffer, head.byteOffset, Math.floor(read / 4));
+    const checked = checkHeader(words, backing.sizeBytes, backing.path ?? pathOrName);
+    const { layout, geometry, facts } = checked;
+    const control = mapSegments(backing, 0, layout.bytes);
+    let data: Segments;
+    if ((facts.flags & FLAG_DATA_BESIDE) !== 0) {
+      const source = openPath(facts.dataPath, { writable: (facts.flags & FLAG_READ_ONLY) === 0 });
+      try {
+        if (source.sizeBytes < facts.dataBytes) {
+          throw new HoldfastError(
+            'ERR_HOLDFAST_CORRUPT',
+            `${facts.dataPath} has ${source.sizeBytes} bytes, the region over it was made for ${facts.dataBytes}: it was cut`,
+          );
+        }
+        data = mapSegments(source, 0, facts.dataBytes);
+      } finally {
+        source.close();
+      }
+    } else {
+      data = mapSegments(backing, layout.bytes, geometry.pages * geometry.pageBytes);
+    }
+    return placeOf(checked, control, data, backing, randomInt(1, 2 ** 31));
+  } catch (error) {
+    backing.close();
+    throw error;
+  }
+}
+
+/** The same place in another thread of the process. */
+export function placeFrom(ticket: Ticket): Place {
+  const { control: buffers, data, mode, path, mapping } = ticket;
+  const heap = mode === 'heap';
+  const control = fromBuffers(buffers, heap ? 'heap' : 'shared');
+  const words = wordsOf(control);
+  const checked = checkHeader(words.slice(0, HEADER_WORDS), Number.MAX_SAFE_INTEGER, path ?? 'the ticket');
+  const backing = path === undefined ? undefined : openPath(path, { writable: true });
+  return placeOf(checked, control, fromBuffers(data, mode), backing, mapping);
+}
+
+/** What a worker needs to attach to `place`. */
+export function ticketOf(place: Place): Ticket {
+  const { checked, path, mapping, data, control } = place;
+  return {
+    holdfast: 'ticket',
+    id: checked.facts.uuid,
+    path,
+    mapping,
+    mode: data.mode,
+    control: control.buffers,
+    data: data.buffers,
+  };
+}
+
+/** The kind of backing to use when the caller has not said. */
+export function defaultKind(name: string | undefined, path: string | undefined): BackingKind {
+  if (path !== undefined) return 'file';
+  if (name !== undefined) return 'shm';
+  return selfTest().ok ? 'memfd' : 'heap';
+}
+
+function geometryOf(dataBytes: number, { participants, maps, pageBytes }: Shape): Geometry {
+  const pages = Math.ceil(dataBytes / pageBytes);
+  // One chunk per segment, and one for each end of a map that does not lie on a seam.
+  const chunks = Math.ceil(pages / chunkPagesOf(pageBytes)) + 2 * maps;
+  return { slots: participants, maps, pageBytes, pages, chunks };
+}
+
+function factsOf(
+  shape: Shape,
+  kind: BackingKind,
+  flags: number,
+  dataBytes: number,
+  blockPages: number,
+  dataPath: string,
+): Facts {
+  return {
+    uuid: randomUUID(),
+    backing: BACKING_NUMBERS[kind],
+    flags,
+    dataBytes,
+    createdAt: Date.now(),
+    creator: process.pid,
+    blockPages,
+    dataPath,
+    name: shape.name,
+  };
+}
+
+function makeBacking(where: { kind: BackingKind; path: string | undefined }, bytes: number, name: string): Backing {
+  switch (where.kind) {
+    case 'heap':
+      return createHeap(bytes);
+    case 'memfd':
+      return createMemfd(name === '' ? 'region' : name, bytes);
+    case 'shm':
+      return createShm(name, bytes);
+    case 'file':
+      return createFile(where.path!, bytes);
+  }
+}
+
+function format(geometry: Geometry, facts: Facts, control: Segments, data: Segments, backing: Backing): Place {
+  const words = wordsOf(control);
+  writeHeader(words, geometry, facts);
+  formatPool(words, layOut(geometry), geometry);
+  const checked = checkHeader(words, Number.MAX_SAFE_INTEGER, 'the new region');
+  return placeOf(checked, control, data, backing.kind === 'heap' ? undefined : backing, randomInt(1, 2 ** 31));
+}
+
+function placeOf(
+  checked: Checked,
+  control: Segments,
+  data: Segments,
+  backing: Backing | undefined,
+  mapping: number,
+): Place {
+  const kind = kindOfBacking(checked.facts);
+  return { checked, words: wordsOf(control), control, data, kind, path: backing?.path, backing, mapping };
+}
+
+function wordsOf(control: Segments): Int32Array {
+  const { buffer, byteOffset } = control.locate(0, control.lengthBytes);
+  return new Int32Array(buffer, byteOffset, control.lengthBytes / 4);
+}

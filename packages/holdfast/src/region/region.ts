@@ -1,0 +1,594 @@
+/**
+ * region: the everyday face of holdfast. A region is real memory with a control block; a Region object is one thread's membership
+ * in it. Pages are taken with `alloc`, named by handles, held by whoever has the handle, and the whole is taken away by `destroy`,
+ * which waits until nobody holds a page and can say who does.
+ *
+ * Thread rules: a Region belongs to the thread that made it. Other threads of the process get a `ticket()` and attach; other
+ * processes attach by name or path. Everything here runs on the calling thread; nothing starts a thread.
+ *
+ * Kernel counterpart: a driver that maps its device memory with memremap_pages and gives out pages of it with genalloc.
+ */
+import { HoldfastError } from '../errors.ts';
+import { type BackingKind, formatSize, listen, needRealMemory, parseSize, reopen, ring } from '../mem/index.ts';
+import { type Attachment, attach, type Surroundings } from '../memremap/attach.ts';
+import { FLAG_BARRIER, FLAG_READ_ONLY, FLAG_TRACE, H_BELL, H_CLAIMS, H_EVENT } from '../memremap/control.layout.ts';
+import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
+import { POOLED } from '../memremap/holds.ts';
+import { makeMap, removeRoom } from '../memremap/make-map.ts';
+import type { MapWords } from '../memremap/memory.ts';
+import { MEMORY_KINDS } from '../memremap/memremap.ts';
+import * as M from '../memremap/pgmap.layout.ts';
+import { reap } from '../memremap/recovery.ts';
+import {
+  force,
+  resurrect,
+  revokedMappings,
+  type TeardownHooks,
+  type TeardownOptions,
+  type TeardownReport,
+  teardown,
+  teardownSync,
+} from '../memremap/teardown.ts';
+import { listenToWord } from '../sync/events.ts';
+import { lockLiveness, threadLiveness } from '../sync/liveness.ts';
+import type { ParticipantInfo } from '../sync/participants.ts';
+import { RECORD_WORDS, THREAD } from '../sync/participants.layout.ts';
+import { checkHandle, type Handle } from './handle.ts';
+import { Hold, type HoldHome } from './hold.ts';
+import { identityOf } from './identity.ts';
+import {
+  chunkPagesOf,
+  defaultKind,
+  findPlace,
+  makePlace,
+  makePlaceOver,
+  type Place,
+  placeFrom,
+  type Shape,
+  type Ticket,
+  ticketOf,
+} from './place.ts';
+import { type RegionState, STATES } from './states.ts';
+
+/** A number of bytes, or a text such as `'64MiB'`. */
+export type Size = number | string;
+
+export interface AttachOptions {
+  /** How this participant is called in `holders()` and `holdfast show`; default: the script's name. At most 63 bytes count. */
+  title?: string;
+}
+
+export interface ShapeOptions extends AttachOptions {
+  /** Threads that may be attached at one time: 32 to 256 in steps of 32, default 64. */
+  participants?: number;
+  /** Bytes per page, the unit of holding: a power of two from 4096 on, default 4096. */
+  pageSize?: Size;
+  /** Maps that may exist at one time, for those who make their own with `memremapPages`: 1 to 64, default 8. */
+  maps?: number;
+  /** Participants record where they took their latest hold, for `holders()`. Costs a stack trace a hold. */
+  trace?: boolean;
+}
+
+export interface CreateOptions extends ShapeOptions {
+  /** Bytes of memory, rounded up to pages. */
+  size: Size;
+  /** Name under which other processes find it: 1 to 200 letters, digits, dots, underscores, hyphens. */
+  name?: string;
+  /** Path of the region's own file, when it shall be one. Must not exist; made with mode 0600. */
+  path?: string;
+  /**
+   * Where the bytes live. Default: `file` with a path, `shm` with a name, else `memfd`, or `heap` where real memory cannot be had.
+   */
+  backing?: BackingKind;
+  /** Makes no map over the pages: for those who make their own with `memremapPages`. */
+  bare?: boolean;
+}
+
+export interface OpenOptions extends ShapeOptions {
+  /** `read` (default): nothing reaches the file, stores stay in the process. `write`: stores reach the file. */
+  mode?: 'read' | 'write';
+  /** The file's content is divided in blocks of this many bytes, each held by a handle of its own; default 1 MiB. */
+  blockSize?: Size;
+  /** Name under which other processes find it; default: none, they use `region.path`. */
+  name?: string;
+}
+
+/** How a region came to its end. */
+export interface DestroyReport extends TeardownReport {
+  /** Participants that had died holding, or attached, and were reaped on the way. */
+  readonly reaped: readonly ParticipantInfo[];
+}
+
+/**
+ * One thread's membership in a region.
+ *
+ * @example
+ * const region = Region.create({ size: '64MiB', name: 'frames' });
+ * using hold = region.alloc('1MiB');
+ * hold.bytes.fill(7);
+ * worker.postMessage({ ticket: region.ticket(), handle: hold.handle });
+ * // in the worker: using hold = Region.attach(ticket).hold(handle);
+ * await region.destroy({ timeoutMs: 1000 });
+ */
+export class Region implements Disposable {
+  readonly #place: Place;
+  readonly #attachment: Attachment;
+  readonly #home: HoldHome;
+  #life = new AbortController();
+  #detached = false;
+  #revoked = false;
+  #reaped: ParticipantInfo[] = [];
+
+  private constructor(place: Place, title: string | undefined, prepare?: (attachment: Attachment) => void) {
+    this.#place = place;
+    try {
+      this.#attachment = attach(place.words, place.checked.geometry, place.checked.layout, surroundingsOf(place, title));
+    } catch (error) {
+      place.backing?.close();
+      throw error;
+    }
+    try {
+      prepare?.(this.#attachment);
+    } catch (error) {
+      this.detach();
+      throw error;
+    }
+    this.#home = {
+      view: (page, size) => this.#view(page, size),
+      put: (page) => this.#put(page),
+    };
+    this.#attachment.events.on(() => this.#look());
+    this.#look();
+  }
+
+  // ------------------------------------------------------------------------------------------- making and finding
+
+  /**
+   * Makes a region of fresh, zeroed memory, and attaches to it.
+   *
+   * @throws EINVAL (an option), EEXIST (the name or path is taken), ENOSPC, ENOMEM, EACCES, ERR_HOLDFAST_NO_REAL_MEMORY
+   *
+   * Cost: clearing the memory, about 0.2 s per GiB.
+   */
+  static create(options: CreateOptions): Region {
+    const { name, path, bare = false } = options;
+    const bytes = parseSize(options.size, 'size');
+    const kind = options.backing ?? defaultKind(name, path);
+    if (!['shm', 'memfd', 'file', 'heap'].includes(kind)) {
+      throw new HoldfastError('EINVAL', `a backing is shm, memfd, file or heap; got ${JSON.stringify(kind)}`);
+    }
+    if (kind === 'shm' && name === undefined) throw new HoldfastError('EINVAL', 'named shared memory needs a name');
+    if (kind === 'file' && path === undefined) throw new HoldfastError('EINVAL', 'a region in a file needs a path');
+    const shape = shapeOf(options, name ?? '');
+    const place = makePlace({ kind, path }, bytes, shape);
+    const { geometry } = place.checked;
+    return finish(
+      place,
+      new Region(place, options.title, ({ memory }) => {
+        if (bare) return;
+        makeMap(
+          memory,
+          { first: 0, count: geometry.pages, kind: MEMORY_KINDS.generic | POOLED, owner: 1, altReserve: 0, altFree: 0 },
+          chunkPagesOf(geometry.pageBytes),
+        );
+      }),
+    );
+  }
+
+  /**
+   * Makes a region over the content of an existing file, and attaches to it. The file stays as it is; its content is held in
+   * blocks, see `blocks`.
+   *
+   * A file that is cut by others while it is mapped makes the pages behind its new end unusable: touching one kills the process
+   * (SIGBUS). Only open files that nobody truncates.
+   *
+   * @throws EINVAL (an option, or no regular file, or an empty one), ENOENT, EACCES, EROFS, EEXIST (the name is taken),
+   *         ERR_HOLDFAST_NO_REAL_MEMORY
+   */
+  static open(file: string, options: OpenOptions = {}): Region {
+    const { mode = 'read', name = '' } = options;
+    if (mode !== 'read' && mode !== 'write') {
+      throw new HoldfastError('EINVAL', `a file is opened with mode "read" or "write"; got ${JSON.stringify(mode)}`);
+    }
+    const shape = shapeOf(options, name);
+    const blockBytes = Math.ceil(parseSize(options.blockSize ?? '1MiB', 'blockSize') / shape.pageBytes) * shape.pageBytes;
+    const chunkBytes = chunkPagesOf(shape.pageBytes) * shape.pageBytes;
+    if (chunkBytes % blockBytes !== 0) {
+      throw new HoldfastError('EINVAL', `blockSize must divide ${formatSize(chunkBytes)}, a power of two does; got ${blockBytes} bytes`);
+    }
+    const place = makePlaceOver(file, mode === 'write', blockBytes, shape);
+    const { geometry, facts } = place.checked;
+    return finish(
+      place,
+      new Region(place, options.title, ({ memory }) => {
+        makeMap(
+          memory,
+          { first: 0, count: geometry.pages, kind: MEMORY_KINDS.fsdax, owner: 1, altReserve: 0, altFree: 0 },
+          chunkPagesOf(geometry.pageBytes),
+          { blockPages: facts.blockPages, bytes: facts.dataBytes },
+        );
+      }),
+    );
+  }
+
+  /**
+   * Attaches to a region that exists.
+   *
+   * @param where a ticket from another thread of this process; or the name or path of a region, from any process
+   * @throws ENOENT, EACCES, ERR_HOLDFAST_FOREIGN, ERR_HOLDFAST_VERSION, ERR_HOLDFAST_CORRUPT, EUSERS (the table is full),
+   *         ENODEV (it is gone), EINVAL
+   */
+  static attach(where: Ticket | string, options: AttachOptions = {}): Region {
+    const place = typeof where === 'string' ? findPlace(where) : placeFrom(checkTicket(where));
+    const region = new Region(place, options.title);
+    if (region.state === 'gone') {
+      region.detach();
+      throw new HoldfastError('ENODEV', `the region ${place.path ?? ''} is gone: it was destroyed`);
+    }
+    return region;
+  }
+
+  // ------------------------------------------------------------------------------------------------- what it is
+
+  /** Id of the region, a UUID. */
+  get id(): string {
+    return this.#place.checked.facts.uuid;
+  }
+
+  /** Its name, empty when it has none. */
+  get name(): string {
+    return this.#place.checked.facts.name;
+  }
+
+  /** What another process gives to `Region.attach`; undefined on the heap. That of a memfd is good while this thread is attached. */
+  get path(): string | undefined {
+    return this.#place.path;
+  }
+
+  /** Where the bytes live: `shm`, `memfd`, `file` or `heap`. */
+  get backing(): BackingKind {
+    return this.#place.kind;
+  }
+
+  /** Bytes of memory in whole pages, or of the file's content. */
+  get size(): number {
+    const { facts, geometry } = this.#place.checked;
+    return facts.blockPages > 0 ? facts.dataBytes : geometry.pages * geometry.pageBytes;
+  }
+
+  /** Bytes per page. */
+  get pageSize(): number {
+    return this.#place.checked.geometry.pageBytes;
+  }
+
+  /** Whether stores stay in this process and never reach the backing. */
+  get isReadOnly(): boolean {
+    return (this.#place.checked.facts.flags & FLAG_READ_ONLY) !== 0;
+  }
+
+  /** Bytes that `alloc` could still give out, over all free pieces. */
+  get freeBytes(): number {
+    return this.#attachment.memory.parts.pool.avail();
+  }
+
+  /** Where the region is in its life. */
+  get state(): RegionState {
+    return STATES[this.#attachment.memory.state(this.#map)] ?? 'gone';
+  }
+
+  /** Aborts when the region is killed, with the error as its reason: give it to streams and jobs. A resurrected region has a new one. */
+  get signal(): AbortSignal {
+    return this.#life.signal;
+  }
+
+  /** For the kernel's own verbs: `memremapPages(device, region.attachment, ...)`. */
+  get attachment(): Attachment {
+    return this.#attachment;
+  }
+
+  /** Pages that a block can have at the most: blocks do not straddle the seams of the mapping. */
+  get chunkPages(): number {
+    return chunkPagesOf(this.pageSize);
+  }
+
+  /** A value that lets another thread of this process attach: for `postMessage` or `workerData`. */
+  ticket(): Ticket {
+    this.#checkAttached();
+    return ticketOf(this.#place);
+  }
+
+  // -------------------------------------------------------------------------------------------- taking and holding
+
+  /**
+   * Takes fresh pages and holds them. Their content is what the last user left.
+   *
+   * @param size bytes, rounded up to pages in the region; the hold shows as many as asked for
+   * @throws EINVAL (size), ENOMEM (no room, also after the dead were reaped), ENODEV (killed, or gone), ENOTSUP (a region over a file)
+   *
+   * Cost: some 100 ns, and the creation of a view at the first use of `bytes`.
+   */
+  alloc(size: Size): Hold {
+    const bytes = typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : parseSize(size, 'size');
+    this.#checkAttached();
+    if (this.#place.checked.facts.blockPages > 0) {
+      throw new HoldfastError('ENOTSUP', 'this region shows the content of a file: hold its blocks(), it has no free pages to give');
+    }
+    const { memory, holds } = this.#attachment;
+    const pageBytes = this.pageSize;
+    const pages = Math.ceil(bytes / pageBytes);
+    const unused = pages * pageBytes - bytes;
+    const room = pages <= memory.parts.frames.count;
+    let page = room ? holds.alloc(this.#map, pages, unused) : -1;
+    // Asked when it matters: the dead may have what is missing.
+    if (page < 0 && room && this.reap().length > 0) page = holds.alloc(this.#map, pages, unused);
+    if (page < 0) {
+      throw new HoldfastError(
+        'ENOMEM',
+        `no room for ${formatSize(bytes)}: ${formatSize(this.freeBytes)} of ${formatSize(this.size)} are free, perhaps in smaller pieces; put some holds, or make a larger region`,
+      );
+    }
+    return this.#hold(page, memory.parts.frames.generation(page), bytes);
+  }
+
+  /**
+   * Holds the block that a handle names, wherever the handle came from.
+   *
+   * @throws ESTALE (the block was freed, or the handle is of another region), ENODEV (killed, or gone), EINVAL (no handle), EFAULT
+   */
+  hold(handle: Handle): Hold {
+    const { page, generation } = checkHandle(handle, this.id.slice(0, 8));
+    this.#checkAttached();
+    const { memory, holds } = this.#attachment;
+    holds.hold(page, generation);
+    const { frames } = memory.parts;
+    return this.#hold(page, generation, frames.pages(page) * this.pageSize - frames.unusedBytes(page));
+  }
+
+  /** Handles to all blocks in use, by position. For a region over a file: its content, block by block. */
+  blocks(): Handle[] {
+    this.#checkAttached();
+    const { memory } = this.#attachment;
+    const { frames } = memory.parts;
+    return [...blocksOf(memory, this.#map)].map((page) => ({
+      region: this.id.slice(0, 8),
+      page,
+      generation: frames.generation(page),
+      size: frames.pages(page) * this.pageSize - frames.unusedBytes(page),
+    }));
+  }
+
+  // ----------------------------------------------------------------------------------------------- who is there
+
+  /** Who holds pages just now. */
+  holders(): Holder[] {
+    this.#checkAttached();
+    return holdersOf(this.#attachment.memory, this.#map);
+  }
+
+  /** Who is attached just now. */
+  participants(): ParticipantInfo[] {
+    this.#checkAttached();
+    const { participants } = this.#attachment.memory.parts;
+    return participants.used().map((slot) => participants.describe(slot));
+  }
+
+  /** Slot number of this participant. */
+  get slot(): number {
+    return this.#attachment.memory.slot;
+  }
+
+  /** Looks for participants that died and puts right what they left. Happens by itself where it matters. */
+  reap(): ParticipantInfo[] {
+    this.#checkAttached();
+    const { memory } = this.#attachment;
+    return reap(memory.parts, memory.slot).map((slot) => memory.parts.participants.describe(slot));
+  }
+
+  // ----------------------------------------------------------------------------------------------- taking away
+
+  /**
+   * Takes the region away: nobody new, wait for the last page, then remove the memory from every process. See docs/teardown.md.
+   *
+   * @param options `timeoutMs` and `signal` limit the wait; the region then stays killed, and `destroy` may be called again,
+   *                `resurrect` brings it back, `revoke` takes it by force
+   * @throws EDEADLK  this thread holds pages itself; nothing was done
+   * @throws EBUSY    the time is over; `error.holders` says who still holds pages
+   * @throws ABORT_ERR `signal` aborted; `error.holders` likewise
+   * @throws EALREADY another participant is destroying it
+   * @throws ENODEV   it is gone already
+   */
+  async destroy(options: TeardownOptions = {}): Promise<DestroyReport> {
+    checkTeardownOptions(options);
+    this.#checkAttached();
+    const { memory, holds, events } = this.#attachment;
+    const report = await teardown(memory, holds, [this.#map], events, this.#hooks(), options);
+    return this.#gone(report);
+  }
+
+  /** As `destroy`, for a thread that may block: a worker. Other threads' event loops must turn for them to let go. */
+  destroySync(options: TeardownOptions = {}): DestroyReport {
+    checkTeardownOptions(options);
+    this.#checkAttached();
+    const { memory, holds } = this.#attachment;
+    return this.#gone(teardownSync(memory, holds, [this.#map], this.#hooks(), options));
+  }
+
+  /**
+   * Takes the region away by force: every participant's views read zeros at once and its holds are void. Safe for them, since
+   * nothing crashes; what they were computing is lost. A participant that answers no event (a busy loop) is waited for, as in `destroy`.
+   */
+  async revoke(options: TeardownOptions = {}): Promise<DestroyReport> {
+    checkTeardownOptions(options);
+    this.#checkAttached();
+    this.#attachment.holds.putAll();
+    force(this.#attachment.memory, this.#map);
+    return this.destroy(options);
+  }
+
+  /**
+   * Brings a region back that was killed and not drained: after a `destroy` that ended with EBUSY or ABORT_ERR.
+   *
+   * @throws EINVAL (it is alive), ENODEV (too late), EALREADY (somebody is destroying it)
+   */
+  resurrect(): void {
+    this.#checkAttached();
+    resurrect(this.#attachment.memory, this.#map);
+    this.#look();
+  }
+
+  /**
+   * Leaves the region: puts all holds of this thread. The memory lives on for the others, and, under its name, for whoever comes.
+   * Idempotent.
+   */
+  detach(): void {
+    if (this.#detached) return;
+    this.#detached = true;
+    this.#attachment.detach();
+    this.#place.backing?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.detach();
+  }
+
+  get #map(): MapWords {
+    return this.#attachment.memory.parts.maps[0]!;
+  }
+
+  #hold(page: number, generation: number, size: number): Hold {
+    if ((this.#place.checked.facts.flags & FLAG_TRACE) !== 0) {
+      this.#attachment.memory.parts.participants.setPlace(this.slot, callerPlace());
+    }
+    return new Hold(this.#home, { region: this.id.slice(0, 8), page, generation, size });
+  }
+
+  #view(page: number, size: number): Uint8Array<SharedArrayBuffer> {
+    this.#checkAttached();
+    if (this.#revoked) throw new HoldfastError('ENODEV', 'the region was taken away by force; its memory is gone');
+    return this.#place.data.bytes(page * this.pageSize, size);
+  }
+
+  #put(page: number): void {
+    // A hold that outlived its region is void: there is nothing left to put.
+    if (this.#detached || this.#revoked) return;
+    this.#attachment.holds.put(page);
+  }
+
+  /** Looks at what has happened to the region, after each event. */
+  #look(): void {
+    if (this.#detached) return;
+    const { memory } = this.#attachment;
+    const state = memory.state(this.#map);
+    if (state >= M.M_KILLED && !this.#life.signal.aborted) {
+      this.#life.abort(new HoldfastError('ENODEV', 'the region is being taken away: put its holds'));
+    }
+    if (state === M.M_LIVE && this.#life.signal.aborted) this.#life = new AbortController();
+    const forced = state === M.M_KILLED && memory.get(this.#map, M.M_FORCED) === 1;
+    if (forced || (state >= M.M_CLEANED && state !== M.M_GONE)) this.#revokeMapping();
+  }
+
+  /** Makes every view of this process read zeros and tells the others. */
+  #revokeMapping(): void {
+    if (this.#revoked) return;
+    this.#place.data.revoke();
+    const { memory, holds } = this.#attachment;
+    holds.putAll();
+    // LIFE: from here on no thread that shares this mapping can reach the data.
+    this.#revoked = true;
+    memory.parts.participants.setRevoked(memory.slot);
+    memory.announce();
+  }
+
+  #hooks(): TeardownHooks {
+    const { memory } = this.#attachment;
+    const { participants } = memory.parts;
+    return {
+      reaped: (slots) => this.#reaped.push(...slots.map((slot) => participants.describe(slot))),
+      isUnmapped: () => {
+        this.#revokeMapping();
+        const revoked = revokedMappings(memory);
+        return participants.used().every((slot) => revoked.has(participants.mapping(slot)));
+      },
+      unmapped: (map) => removeRoom(memory, map, this.chunkPages),
+    };
+  }
+
+  #gone(report: TeardownReport): DestroyReport {
+    this.#place.backing?.unlink();
+    this.detach();
+    return { ...report, reaped: this.#reaped };
+  }
+
+  #checkAttached(): void {
+    if (!this.#detached) return;
+    throw new HoldfastError('ENODEV', 'this thread has left the region, or destroyed it; attach again to use it');
+  }
+}
+
+/** Gives a new region its name, once it is whole. */
+function finish(place: Place, region: Region): Region {
+  try {
+    place.backing?.publish();
+    return region;
+  } catch (error) {
+    region.detach();
+    throw error;
+  }
+}
+
+function shapeOf(options: ShapeOptions, name: string): Shape {
+  return {
+    participants: options.participants ?? 64,
+    maps: options.maps ?? 8,
+    pageBytes: parseSize(options.pageSize ?? 4096, 'pageSize'),
+    trace: options.trace ?? false,
+    name,
+  };
+}
+
+function surroundingsOf(place: Place, title: string | undefined): Surroundings {
+  const { words, checked, backing } = place;
+  const { layout, facts, geometry } = checked;
+  const who = identityOf(title, place.mapping);
+  const now = Date.now;
+  if (backing === undefined) {
+    const claims = words.subarray(H_CLAIMS, H_CLAIMS + geometry.slots);
+    const threadOf = (slot: number): number => Atomics.load(words, layout.participants + slot * RECORD_WORDS + THREAD);
+    const liveness = threadLiveness(claims, threadOf);
+    return { liveness, identity: who, barrier: undefined, ring: () => {}, listen: listenToWord(words, H_EVENT), now };
+  }
+  const sys = needRealMemory();
+  let barrier: (() => void) | undefined;
+  if ((facts.flags & FLAG_BARRIER) !== 0) {
+    if (!sys.registerBarrier()) {
+      throw new HoldfastError('ENOSYS', 'this region needs membarrier(2), which this process may not call; see "holdfast doctor"');
+    }
+    barrier = () => sys.barrier('machine');
+  }
+  return {
+    liveness: lockLiveness(sys, reopen(backing)),
+    identity: who,
+    barrier,
+    ring: () => ring(backing.fd, H_BELL * 4),
+    listen: (callback) => listen(backing.fd, callback),
+    now,
+  };
+}
+
+function checkTicket(ticket: Ticket): Ticket {
+  if (typeof ticket === 'object' && ticket !== null && ticket.holdfast === 'ticket' && Array.isArray(ticket.control)) return ticket;
+  throw new HoldfastError('EINVAL', 'Region.attach takes a ticket from region.ticket(), or the name or path of a region');
+}
+
+function checkTeardownOptions({ timeoutMs, signal }: TeardownOptions): void {
+  if (timeoutMs !== undefined && !(timeoutMs >= 0)) {
+    throw new HoldfastError('EINVAL', `timeoutMs is a number of milliseconds from 0 on; got ${String(timeoutMs)}`);
+  }
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new HoldfastError('EINVAL', 'signal must be an AbortSignal');
+}
+
+/** The first line of the stack that is not ours. */
+function callerPlace(): string {
+  const lines = new Error().stack?.split('\n').slice(1) ?? [];
+  return (lines.find((line) => !line.includes(import.meta.url)) ?? '').trim().replace(/^at /, '');
+}

@@ -1,0 +1,104 @@
+/**
+ * liveness: asks whether a participant still lives. Not a heartbeat: the answer comes from whoever ends the life.
+ *
+ * A slot is claimed by a lock which its owner's death releases, whatever kind of death. Who can take the lock of a slot knows
+ * that its owner is gone, and keeps all others from reaping the same slot while holding it.
+ *
+ * Two kinds. Over a file: an open-file-description lock on one byte a slot, taken through a descriptor that each thread opened
+ * for itself. The kernel releases it at any death of the process, also in another pid namespace; Node closes a terminated
+ * worker's descriptors, so it is released at the death of a thread as well. On the heap: a word a slot, and the 'exit' event of
+ * the worker, seen by the thread that started it.
+ */
+import { closeSync } from 'node:fs';
+import type { Worker } from 'node:worker_threads';
+import type { Sys } from '../sys/index.ts';
+
+export interface Liveness {
+  /** Takes the slot's lock without waiting: true when nobody alive owns the slot. Never true for a slot claimed by ourselves. */
+  tryClaim(slot: number): boolean;
+  /** Gives the lock of a slot back. */
+  release(slot: number): void;
+  /** Whether somebody alive (ourselves included) owns the slot. */
+  isAlive(slot: number): boolean;
+  /** Gives everything back. Idempotent. */
+  close(): void;
+}
+
+/** Byte of the file that slot 0 locks: far beyond any content, where a lock disturbs nobody. */
+const LOCK_OFFSET = 2 ** 40;
+
+/**
+ * Liveness over a file.
+ *
+ * @param fd a descriptor from an open() of this thread's own, through which nothing is mapped (a mapping would keep the open
+ *           file description, and with it the locks, beyond `closeSync`); closed by `close`
+ */
+export function lockLiveness(sys: Sys, fd: number): Liveness {
+  const own = new Set<number>();
+  let open = true;
+  return {
+    tryClaim(slot) {
+      if (own.has(slot) || !sys.tryLock(fd, LOCK_OFFSET + slot)) return false;
+      own.add(slot);
+      return true;
+    },
+    release(slot) {
+      if (own.delete(slot)) sys.unlock(fd, LOCK_OFFSET + slot);
+    },
+    isAlive(slot) {
+      return own.has(slot) || sys.isLocked(fd, LOCK_OFFSET + slot);
+    },
+    close() {
+      if (!open) return;
+      open = false;
+      own.clear();
+      closeSync(fd); // releases every lock
+    },
+  };
+}
+
+const UNCLAIMED = 0;
+const CLAIMED = 1;
+const ORPHANED = 2;
+
+/**
+ * Liveness of threads of this process, without the system. Sees the end of workers that the threads attached to the region
+ * start after they attached; a worker started earlier, or by a thread that is not attached, must detach by itself.
+ *
+ * @param claims   one shared word a slot
+ * @param threadOf the thread id that the participant in a slot has recorded
+ */
+export function threadLiveness(claims: Int32Array, threadOf: (slot: number) => number): Liveness {
+  const own = new Set<number>();
+  const onWorker = (worker: Worker): void => {
+    const thread = worker.threadId;
+    worker.once('exit', () => {
+      for (let slot = 0; slot < claims.length; slot++) {
+        if (Atomics.load(claims, slot) === CLAIMED && threadOf(slot) === thread) {
+          Atomics.compareExchange(claims, slot, CLAIMED, ORPHANED);
+        }
+      }
+    });
+  };
+  process.on('worker', onWorker);
+  return {
+    tryClaim(slot) {
+      if (own.has(slot)) return false;
+      const free =
+        Atomics.compareExchange(claims, slot, UNCLAIMED, CLAIMED) === UNCLAIMED ||
+        Atomics.compareExchange(claims, slot, ORPHANED, CLAIMED) === ORPHANED;
+      if (free) own.add(slot);
+      return free;
+    },
+    release(slot) {
+      if (own.delete(slot)) Atomics.store(claims, slot, UNCLAIMED);
+    },
+    isAlive(slot) {
+      return Atomics.load(claims, slot) === CLAIMED;
+    },
+    close() {
+      process.off('worker', onWorker);
+      for (const slot of [...own]) this.release(slot);
+    },
+  };
+}
