@@ -264,7 +264,7 @@ export class PercpuRef {
     if (!Number.isInteger(slot) || slot < 0 || slot >= this.slots) throw noSlot(slot, this.slots);
     const lines = this.#lines;
     const index = slot << SLOT_SHIFT;
-    const amount = lines[index]! | MARK;
+    const amount = Atomics.load(lines, index) | MARK;
     // ORDER: sequentially consistent against the switch's compare-and-swap of STATE and its load of this word.
     Atomics.store(lines, index, amount);
     if ((Atomics.load(this.head, STATE) & CENTRAL) === 0) {

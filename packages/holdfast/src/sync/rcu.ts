@@ -176,7 +176,7 @@ export class Sections {
 
   #enterAtomic(slot: number): void {
     const index = this.#index(slot);
-    const seen = this.#lines[index]!;
+    const seen = Atomics.load(this.#lines, index);
     if ((seen & INSIDE) !== 0) throw nested(slot);
     // ORDER: sequentially consistent, as is the caller's Atomics.load that follows and the waiter's store and load: of the two
     // sides at least one sees the other.
@@ -185,7 +185,7 @@ export class Sections {
 
   #leaveAtomic(slot: number): void {
     const index = this.#index(slot);
-    const seen = this.#lines[index]!;
+    const seen = Atomics.load(this.#lines, index);
     if ((seen & INSIDE) === 0) throw notInside(slot);
     // ORDER: releases all the section did to the waiter whose Atomics.load reads this; no second barrier is needed here.
     Atomics.store(this.#lines, index, (seen + 1) | 0);
@@ -272,7 +272,7 @@ export function checkLines(words: Int32Array, at: number, slots: number, what: s
   if (!Number.isInteger(slots) || slots < 1 || slots > 256) {
     throw new HoldfastError('EINVAL', `${what} take 1 to 256 slots, not ${String(slots)}`);
   }
-  if (!Number.isInteger(at) || at < 0 || (words.byteOffset / 4 + at) % LINE_WORDS !== 0) {
+  if (!Number.isSafeInteger(at) || at < 0 || (words.byteOffset / 4 + at) % LINE_WORDS !== 0) {
     throw new HoldfastError(
       'EINVAL',
       `${what} start at a multiple of ${LINE_WORDS} words of the buffer, not at ${String(at)}`,
