@@ -8,8 +8,8 @@ import type { Liveness } from '../sync/liveness.ts';
 import { type Identity, Participants } from '../sync/participants.ts';
 import { PercpuRef } from '../sync/percpu-ref.ts';
 import { Sections } from '../sync/rcu.ts';
-import type { Geometry, Layout } from './control.ts';
 import * as H from './control.layout.ts';
+import type { Geometry, Layout } from './control.ts';
 import { Frames } from './frames.ts';
 import { Holds } from './holds.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
@@ -89,6 +89,7 @@ export function assemble(
     pool: GenPool.attach(words.buffer as SharedArrayBuffer, words.byteOffset + layout.pool * 4),
     maps,
     sections: new Sections(words, layout.sections, slots, around.barrier),
+    hasBarrier: around.barrier !== undefined,
     participants,
     liveness: around.liveness,
     now: around.now,

@@ -137,7 +137,11 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
   const corrupt = (why: string): HoldfastError =>
     new HoldfastError('ERR_HOLDFAST_CORRUPT', `${what} is damaged: ${why}; make the region anew`, { region: what });
   if (words.length < H.HEADER_WORDS || words[H.H_MAGIC_0] !== H.MAGIC_0 || words[H.H_MAGIC_1] !== H.MAGIC_1) {
-    throw new HoldfastError('ERR_HOLDFAST_FOREIGN', `${what} is no holdfast region: it does not start with "holdfast"`, { region: what });
+    throw new HoldfastError(
+      'ERR_HOLDFAST_FOREIGN',
+      `${what} is no holdfast region: it does not start with "holdfast"`,
+      { region: what },
+    );
   }
   if (words[H.H_VERSION] !== H.VERSION) {
     throw new HoldfastError(

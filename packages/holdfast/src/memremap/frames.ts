@@ -14,7 +14,9 @@
  * atomic and plus a look at the state for a put; nothing is shared beyond the descriptor's own line. Every call is made inside a
  * read-side section of the caller (sync/rcu), which is what lets recovery find a moment without anybody in here.
  *
- * All Atomics are sequentially consistent. The pairs marked ORDER need exactly that (store, then load of another word).
+ * All Atomics are sequentially consistent. The pairs marked ORDER need exactly that (store, then load of another word). Words that
+ * an atomic operation on STATE or HOLDERS publishes, or that only the caller may write, are read and written plainly: an atomic
+ * load or store takes some 8 ns, ten times a plain one.
  *
  * Source: put_page / free_zone_device_folio and folio_try_get of Linux. The kernel counts and cannot name holders; "idle" there
  * was 1 until 6.15 and is "no bit" here (core.md 3.6, B6).
@@ -78,7 +80,8 @@ export class Frames {
   /** Makes frames `first .. first + count - 1` idle pages of map number `map`. Only while no other thread can reach them. */
   map(first: number, count: number, map: number): void {
     // The range is reserved for the caller and not yet published, so plain stores do; publishing the map orders them.
-    for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride) this.#words[d + STATE] = FREE | (map << MAP_SHIFT);
+    for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride)
+      this.#words[d + STATE] = FREE | (map << MAP_SHIFT);
   }
 
   /** Takes the descriptors away again. Only after the drain: no page of the range is held or allocated. */
@@ -86,26 +89,29 @@ export class Frames {
     for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride) this.#words[d + STATE] = NONE;
   }
 
-  /** Number of the map that frame `frame` belongs to, or -1. */
+  /** Number of the map that frame `frame` belongs to, or -1. A plain look: what it leads to asks again, inside a section. */
   mapOf(frame: number): number {
-    const state = Atomics.load(this.#words, this.#index(frame) + STATE);
+    const state = this.#words[this.#index(frame) + STATE]!;
     return (state & STATE_MASK) === NONE ? -1 : (state & MAP_MASK) >>> MAP_SHIFT;
   }
 
+  // The three that follow are exact for one who holds the block: nobody writes these words then, and its hold came after they were
+  // written (plain reads). For everybody else they are a moment's view.
+
   /** Generation that a handle to `frame` must carry now. */
   generation(frame: number): number {
-    return Atomics.load(this.#words, this.#index(frame) + GENERATION) >>> 0;
+    return this.#words[this.#index(frame) + GENERATION]! >>> 0;
   }
 
   /** Pages of the block that starts at `frame`, bounded to the table: the word may have been written by anybody. */
   pages(frame: number): number {
-    const pages = Atomics.load(this.#words, this.#index(frame) + PAGES);
+    const pages = this.#words[this.#index(frame) + PAGES]!;
     return pages >= 1 && pages <= this.count - frame ? pages : 1;
   }
 
   /** Bytes of its last page that the block's owner did not ask for. */
   unusedBytes(frame: number): number {
-    return Atomics.load(this.#words, this.#index(frame) + UNUSED) >>> 0;
+    return this.#words[this.#index(frame) + UNUSED]! >>> 0;
   }
 
   /** Whether participant `slot` has its bit set on `frame`. */
@@ -122,10 +128,11 @@ export class Frames {
   acquire(frame: number, pages: number, unusedBytes: number, slot: number, resident = false): boolean {
     const words = this.#words;
     const d = this.#index(frame);
-    const free = Atomics.load(words, d + STATE);
+    // Whoever freed the page stored FREE before it gave the page to the pool; where there is no pool, the exchange below decides.
+    const free = words[d + STATE]!;
     if ((free & STATE_MASK) !== FREE) return false;
-    Atomics.store(words, d + PAGES, pages);
-    Atomics.store(words, d + UNUSED, unusedBytes);
+    words[d + PAGES] = pages;
+    words[d + UNUSED] = unusedBytes;
     // CRASH: a bit on a FREE page means nothing; recovery clears it.
     if (!resident) Atomics.or(words, d + HOLDERS + (slot >>> 5), 1 << (slot & 31));
     // ORDER: the bit before the state, so that nobody ever sees an ALLOCATED block without a holder and frees it (pairs with
@@ -154,7 +161,8 @@ export class Frames {
       const kind = state & STATE_MASK;
       // From here on our bit keeps an ALLOCATED block, so its generation cannot change under us.
       if (kind !== ALLOCATED && kind !== FREEING) return false;
-      if (Atomics.load(words, d + GENERATION) >>> 0 !== generation) return false;
+      // ORDER: read after the state, whose load is an acquire.
+      if (words[d + GENERATION]! >>> 0 !== generation) return false;
       if (kind === ALLOCATED) return true;
       // Somebody saw no holder although one may exist (it moved from word to word during the look), or there is none and the
       // handle was kept without holding. Either way nobody has committed: take the block back. The freer's slot in the word
@@ -167,6 +175,17 @@ export class Frames {
   /** Clears the bit of `slot` without asking whether it was the last: before `tryFree`. Idempotent. */
   clear(frame: number, slot: number): void {
     Atomics.and(this.#words, this.#index(frame) + HOLDERS + (slot >>> 5), ~(1 << (slot & 31)));
+  }
+
+  /**
+   * Puts the hold of `slot`: clears its bit, and frees the block if nobody else holds it. Answers as `tryFree`.
+   */
+  drop(frame: number, slot: number): boolean {
+    const index = this.#index(frame) + HOLDERS + (slot >>> 5);
+    const bit = 1 << (slot & 31);
+    // Others in the same word at this very moment: the last of them asks, after us. No second look is needed to know that.
+    if ((Atomics.and(this.#words, index, ~bit) & ~bit) !== 0) return false;
+    return this.tryFree(frame, slot);
   }
 
   /**
@@ -202,8 +221,9 @@ export class Frames {
     const d = this.#index(frame);
     // ORDER: generation before FREE: once the page can be acquired again, every older handle is stale.
     // CRASH: CLEANING by a dead slot: recovery runs this again; a generation that jumps by two is as good as by one.
-    Atomics.add(words, d + GENERATION, 1);
-    Atomics.store(words, d + STATE, (Atomics.load(words, d + STATE) & MAP_MASK) | FREE);
+    // LIFE: a CLEANING descriptor is the caller's alone to write, but for stale bits.
+    words[d + GENERATION] = (words[d + GENERATION]! + 1) | 0;
+    Atomics.store(words, d + STATE, (words[d + STATE]! & MAP_MASK) | FREE);
   }
 
   /** Drops the map's own reference of a resident block. The caller then asks `tryFree`. */
@@ -297,7 +317,10 @@ export class Frames {
 
   #index(frame: number): number {
     if (!(frame >= 0 && frame < this.count)) {
-      throw new HoldfastError('EFAULT', `page ${frame} is outside of this region, which has pages 0 to ${this.count - 1}`);
+      throw new HoldfastError(
+        'EFAULT',
+        `page ${frame} is outside of this region, which has pages 0 to ${this.count - 1}`,
+      );
     }
     return this.#at + frame * this.#stride;
   }

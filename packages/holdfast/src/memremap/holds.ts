@@ -125,11 +125,12 @@ export class Holds {
     const memory = this.#memory;
     const { frames } = memory.parts;
     const map = this.#mapOf(frame);
-    if (memory.state(map) !== M.M_LIVE) throw gone(memory, map);
-    if (this.#depth[frame]! > 0) {
+    if (!memory.isLive(map)) throw gone(memory, map);
+    const depth = this.#depth[frame]!;
+    if (depth > 0) {
       // Our bit keeps the block, so its generation stands still.
       if (frames.generation(frame) !== generation) throw stale(frame, generation);
-      this.#again(frame);
+      this.#depth[frame] = depth + 1;
       return;
     }
     memory.enter();
@@ -138,7 +139,7 @@ export class Holds {
     try {
       // ORDER: the state again inside the section: kill changes it and then waits until everyone was outside, so whoever still
       // sees LIVE here has set its bit before the drain looks.
-      if (memory.state(map) !== M.M_LIVE) throw gone(memory, map);
+      if (!memory.isLive(map)) throw gone(memory, map);
       held = frames.tryHold(frame, generation, memory.slot);
       if (held) this.#count(frame, 1);
       else freed = this.#drop(map, frame);
@@ -157,7 +158,10 @@ export class Holds {
   put(frame: number): void {
     const depth = this.#depth[frame]!;
     if (!(depth > 0)) {
-      throw new HoldfastError('EINVAL', `page ${frame} was put without a hold: this thread does not hold it (any more)`);
+      throw new HoldfastError(
+        'EINVAL',
+        `page ${frame} was put without a hold: this thread does not hold it (any more)`,
+      );
     }
     if (depth > 1) {
       this.#depth[frame] = depth - 1;
@@ -221,15 +225,20 @@ export class Holds {
 
   /** Clears the participant's bit and frees the block if it was the last. Inside a section; answers as `#free`. */
   #drop(map: MapWords, frame: number): number {
-    this.#memory.parts.frames.clear(frame, this.#memory.slot);
-    return this.#free(map, frame);
+    const memory = this.#memory;
+    return memory.parts.frames.drop(frame, memory.slot) ? this.#clean(map, frame) : 0;
   }
 
   /** Frees the block if nobody holds it: the pages freed, 0 if somebody does. Inside a section; `#freed` comes after it. */
   #free(map: MapWords, frame: number): number {
     const memory = this.#memory;
+    return memory.parts.frames.tryFree(frame, memory.slot) ? this.#clean(map, frame) : 0;
+  }
+
+  /** Ends the block that this thread has won to free: the number of its pages. */
+  #clean(map: MapWords, frame: number): number {
+    const memory = this.#memory;
     const { frames, pool, pageBytes, words } = memory.parts;
-    if (!frames.tryFree(frame, memory.slot)) return 0;
     const pages = frames.pages(frame);
     frames.finishFree(frame);
     // CRASH: between the descriptor and the bitmap the pages are lost to the pool until recovery rebuilds it.
@@ -279,7 +288,8 @@ export class Holds {
 export const POOLED = 0x100;
 
 function gone(memory: Memory, map: MapWords): HoldfastError {
-  const state = ['empty', 'being made', 'live', 'killed', 'drained', 'cleaned up', 'gone'][memory.state(map)] ?? 'unknown';
+  const state =
+    ['empty', 'being made', 'live', 'killed', 'drained', 'cleaned up', 'gone'][memory.state(map)] ?? 'unknown';
   return new HoldfastError('ENODEV', `the memory is being taken away: its map is ${state}; no new hold is given`);
 }
 

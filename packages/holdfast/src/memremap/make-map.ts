@@ -9,6 +9,7 @@ import { ALLOW_REINIT } from '../sync/percpu-ref.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
+import { reap } from './recovery.ts';
 import { cancelMap, endOf, firstUsable, type MapSpec, reserveMap } from './registry.ts';
 
 /** The steps, in order. A test can make each one fail. */
@@ -67,17 +68,7 @@ export function makeMap(
     }
 
     onStep?.('content');
-    if (content !== undefined) {
-      let blocks = 0;
-      for (let at = first, left = content.bytes; at < end; at += content.blockPages) {
-        const pages = Math.min(content.blockPages, end - at);
-        const bytes = Math.min(left, pages * pageBytes);
-        frames.acquire(at, pages, pages * pageBytes - bytes, memory.slot, true);
-        left -= bytes;
-        blocks++;
-      }
-      map.ref.getMany(memory.slot, blocks);
-    }
+    if (content !== undefined) makeResident(memory, map, content);
 
     onStep?.('publish');
     // ORDER: everything above before LIVE; whoever sees LIVE may use the pages.
@@ -86,6 +77,31 @@ export function makeMap(
   } catch (error) {
     for (const step of undo.reverse()) step();
     throw error;
+  }
+}
+
+/**
+ * Makes every block of the map's content resident: at the set-up, and again when a killed map is resurrected. Blocks that became
+ * idle meanwhile come back with a new generation; handles to those are stale.
+ */
+export function makeResident(memory: Memory, map: MapWords, content: ContentSpec): void {
+  const { frames, pageBytes } = memory.parts;
+  const end = endOf(memory, map);
+  for (let at = firstUsable(memory, map), left = content.bytes; at < end; at += content.blockPages) {
+    const pages = Math.min(content.blockPages, end - at);
+    const bytes = Math.min(left, pages * pageBytes);
+    left -= bytes;
+    for (;;) {
+      memory.enter();
+      // A block that is still held has its reference; an idle one gets one with its new life.
+      const idle = frames.acquire(at, pages, pages * pageBytes - bytes, memory.slot, true);
+      if (idle) map.ref.get(memory.slot);
+      const done = idle || frames.setResident(at);
+      memory.leave();
+      if (done) break;
+      // Its last holder is just freeing it, or died at that.
+      reap(memory.parts, memory.slot);
+    }
   }
 }
 

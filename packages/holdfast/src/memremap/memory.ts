@@ -41,6 +41,8 @@ export interface MemoryParts {
   readonly pool: GenPool;
   readonly maps: readonly MapWords[];
   readonly sections: Sections;
+  /** Whether there is an asymmetric barrier: what a section must not miss is then read plainly. */
+  readonly hasBarrier: boolean;
   readonly participants: Participants;
   readonly liveness: Liveness;
   /** Milliseconds since 1970. */
@@ -67,12 +69,12 @@ export class Memory {
 
   /** Begins a short shared operation. Not nested; followed by `leave` on every path. */
   enter(): void {
-    const { sections, words, gate } = this.parts;
+    const { sections, words, gate, hasBarrier } = this.parts;
     for (;;) {
       sections.enter(this.slot);
       // ORDER: inside before the gate is read; the recoverer closes the gate, then looks who is inside (with a barrier between,
       // which stands for the fence that is missing here). Either it sees us inside and waits, or we see the gate closed.
-      if (Atomics.load(words, gate) === 0) return;
+      if ((hasBarrier ? words[gate] : Atomics.load(words, gate)) === 0) return;
       sections.leave(this.slot);
       this.#waitAtGate();
     }
@@ -104,7 +106,10 @@ export class Memory {
   map(number: number): MapWords {
     const map = this.parts.maps[number];
     if (map === undefined) {
-      throw new HoldfastError('ENODEV', `the region has no map ${number}; its table has room for ${this.parts.maps.length}`);
+      throw new HoldfastError(
+        'ENODEV',
+        `the region has no map ${number}; its table has room for ${this.parts.maps.length}`,
+      );
     }
     return map;
   }
@@ -112,6 +117,17 @@ export class Memory {
   /** State of the map, one of `M_*`. */
   state(map: MapWords): number {
     return this.get(map, M.M_STATE);
+  }
+
+  /**
+   * Whether the map is live. Inside a section it is so until the section ends, as far as a kill that waits for it is concerned;
+   * outside it may be a moment old.
+   */
+  isLive(map: MapWords): boolean {
+    const { words, hasBarrier } = this.parts;
+    const index = map.record + M.M_STATE;
+    // ORDER: inside before the state is read, as at the gate.
+    return (hasBarrier ? words[index] : Atomics.load(words, index)) === M.M_LIVE;
   }
 
   /** Moves the map from one state to the next: true for the one caller that did it. */
@@ -139,7 +155,7 @@ export class Memory {
 
   /** Takes a reference of a live map for the calling participant, by name: its PIN word says whose it is. Inside a section. */
   pin(map: MapWords): boolean {
-    if (this.state(map) !== M.M_LIVE || !map.ref.tryGetLive(this.slot)) return false;
+    if (!this.isLive(map) || !map.ref.tryGetLive(this.slot)) return false;
     Atomics.add(this.parts.words, map.pins + this.slot, 1);
     return true;
   }
@@ -169,9 +185,13 @@ export class Memory {
       const owner = Atomics.compareExchange(words, registry, 0, this.slot + 1);
       if (owner === 0) break;
       // CRASH: an owner that died gives the lock to whoever finds out; a half-made map is undone by recovery.
-      if (!liveness.isAlive(owner - 1) && Atomics.compareExchange(words, registry, owner, this.slot + 1) === owner) break;
+      if (!liveness.isAlive(owner - 1) && Atomics.compareExchange(words, registry, owner, this.slot + 1) === owner)
+        break;
       if (slices === 200) {
-        throw new HoldfastError('ETIMEDOUT', `the map table is kept locked by participant ${owner - 1}; it may be stopped`);
+        throw new HoldfastError(
+          'ETIMEDOUT',
+          `the map table is kept locked by participant ${owner - 1}; it may be stopped`,
+        );
       }
       wait(words, registry, owner, GATE_SLICE_MS);
     }

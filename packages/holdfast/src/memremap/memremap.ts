@@ -76,7 +76,12 @@ export class Pgmap {
   /** The report of the teardown, once it has ended well. */
   report: TeardownReport | undefined;
 
-  constructor(attachment: Attachment, options: PgmapOptions, maps: readonly [MapWords, ...MapWords[]], chunkPages: number) {
+  constructor(
+    attachment: Attachment,
+    options: PgmapOptions,
+    maps: readonly [MapWords, ...MapWords[]],
+    chunkPages: number,
+  ) {
     this.#attachment = attachment;
     this.options = options;
     this.maps = maps;
@@ -186,7 +191,12 @@ export async function memremapPages(
   } catch (error) {
     // Everything that was set up goes the way of a teardown; then the owner hears what it hears at every end: kill, cleanup.
     if (maps.length > 0) {
-      await new Pgmap(attachment, { ...options, ops: ops ?? {} }, maps as [MapWords, ...MapWords[]], chunkPages).release();
+      await new Pgmap(
+        attachment,
+        { ...options, ops: ops ?? {} },
+        maps as [MapWords, ...MapWords[]],
+        chunkPages,
+      ).release();
     } else if (ops !== undefined) {
       const failed = { options } as Pgmap;
       ops.kill?.(failed);
@@ -281,14 +291,18 @@ function checkOptions(options: PgmapOptions): void {
   const refuse = (why: string): never => {
     throw new HoldfastError('EINVAL', `memremapPages: ${why}`);
   };
-  if (!(kind in MEMORY_KINDS)) refuse(`"${String(kind)}" is no kind of memory; use ${Object.keys(MEMORY_KINDS).join(', ')}`);
+  if (!(kind in MEMORY_KINDS))
+    refuse(`"${String(kind)}" is no kind of memory; use ${Object.keys(MEMORY_KINDS).join(', ')}`);
   if (!Array.isArray(ranges) || ranges.length === 0) refuse('at least one range is needed');
   for (const { first, count } of ranges) {
     if (!Number.isInteger(first) || first < 0 || !Number.isInteger(count) || count < 1) {
-      refuse(`a range is { first >= 0, count >= 1 } in pages; got { first: ${String(first)}, count: ${String(count)} }`);
+      refuse(
+        `a range is { first >= 0, count >= 1 } in pages; got { first: ${String(first)}, count: ${String(count)} }`,
+      );
     }
   }
-  if ((ops?.kill === undefined) !== (ops?.cleanup === undefined)) refuse('kill and cleanup belong together: give both or neither');
+  if ((ops?.kill === undefined) !== (ops?.cleanup === undefined))
+    refuse('kill and cleanup belong together: give both or neither');
   for (const name of ['kill', 'cleanup', 'pageFree', 'migrateToRam'] as const) {
     if (ops?.[name] !== undefined && typeof ops[name] !== 'function') refuse(`ops.${name} must be a function`);
   }
@@ -303,7 +317,13 @@ function checkOptions(options: PgmapOptions): void {
   if (altmap !== undefined) {
     if (ranges.length > 1) refuse('an altmap goes with a single range');
     const { reserve, free } = altmap;
-    if (!Number.isInteger(reserve) || reserve < 0 || !Number.isInteger(free) || free < 0 || reserve + free >= ranges[0]!.count) {
+    if (
+      !Number.isInteger(reserve) ||
+      reserve < 0 ||
+      !Number.isInteger(free) ||
+      free < 0 ||
+      reserve + free >= ranges[0]!.count
+    ) {
       refuse('the altmap must leave at least one page of the range');
     }
   }

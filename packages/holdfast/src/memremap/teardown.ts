@@ -228,17 +228,20 @@ function* protocol(
 /**
  * Brings a killed map that is not drained yet back to life.
  *
+ * @param restore gives the map's initial references back that the kill has put, before anybody may hold again
  * @throws EINVAL when it is not killed, EALREADY while another participant tears it down, ENODEV when the last page was put before
  */
-export function resurrect(memory: Memory, map: MapWords): void {
+export function resurrect(memory: Memory, map: MapWords, restore?: () => void): void {
   const state = memory.state(map);
-  if (state === M.M_LIVE) throw new HoldfastError('EINVAL', 'the region is alive; only one that was killed can be resurrected');
+  if (state === M.M_LIVE)
+    throw new HoldfastError('EINVAL', 'the region is alive; only one that was killed can be resurrected');
   if (state === M.M_KILLED) {
     drive(memory, map);
     try {
       // ORDER: the reference decides (X23): either ours is taken while somebody still holds one, and then the map cannot
       // drain, or the last put came first and has moved the state to DRAINED.
       if (reviveRef(map)) {
+        restore?.();
         memory.set(map, M.M_FORCED, 0);
         memory.advance(map, M.M_KILLED, M.M_LIVE);
         memory.announce();
@@ -336,10 +339,14 @@ function* pause(
   const state = ['', '', '', 'killed', 'drained', 'cleaned up'][memory.state(map)] ?? '';
   const who = left.length > 0 ? `still held by ${names}` : 'waiting for participants that do not answer';
   if (options.signal?.aborted) {
-    const error = new HoldfastError('ABORT_ERR', `the teardown was aborted after ${waitedMs} ms: ${who}; the region stays ${state}`, {
-      ...facts,
-      cause: options.signal.reason,
-    });
+    const error = new HoldfastError(
+      'ABORT_ERR',
+      `the teardown was aborted after ${waitedMs} ms: ${who}; the region stays ${state}`,
+      {
+        ...facts,
+        cause: options.signal.reason,
+      },
+    );
     error.name = 'AbortError';
     throw error;
   }

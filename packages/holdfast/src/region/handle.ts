@@ -23,7 +23,13 @@ export interface Handle {
 export function checkHandle(value: unknown, region: string): Handle {
   const handle = value as Partial<Handle> | null;
   const isCount = (n: unknown): n is number => typeof n === 'number' && Number.isInteger(n) && n >= 0 && n < 2 ** 32;
-  if (typeof handle !== 'object' || handle === null || typeof handle.region !== 'string' || !isCount(handle.page) || !isCount(handle.generation)) {
+  if (
+    typeof handle !== 'object' ||
+    handle === null ||
+    typeof handle.region !== 'string' ||
+    !isCount(handle.page) ||
+    !isCount(handle.generation)
+  ) {
     throw new HoldfastError('EINVAL', `a handle is { region, page, generation, size }; got ${describe(value)}`);
   }
   if (handle.region !== region) {

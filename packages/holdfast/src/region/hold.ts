@@ -52,7 +52,8 @@ export class Hold implements Disposable {
    * @throws EINVAL when the hold was put, ENODEV when the region was taken away by force
    */
   get bytes(): Uint8Array<SharedArrayBuffer> {
-    if (!this.#held) throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put; its bytes are no longer yours`);
+    if (!this.#held)
+      throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put; its bytes are no longer yours`);
     this.#bytes ??= this.#home.view(this.handle.page, this.handle.size);
     return this.#bytes;
   }

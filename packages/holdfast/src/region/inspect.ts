@@ -7,8 +7,8 @@ import { readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { isHoldfastError } from '../errors.ts';
 import { type BackingKind, mapSegments, needRealMemory, openPath, reopen, SHM_DIRECTORY } from '../mem/index.ts';
 import { assemble } from '../memremap/attach.ts';
-import { checkHeader } from '../memremap/control.ts';
 import { FLAG_READ_ONLY, H_DEATHS, H_REPAIRS, HEADER_WORDS } from '../memremap/control.layout.ts';
+import { checkHeader } from '../memremap/control.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { Memory } from '../memremap/memory.ts';
 import { kindName } from '../memremap/memremap.ts';
@@ -162,7 +162,17 @@ function mapsOf(memory: Memory): MapInfo[] {
     }));
 }
 
-function summaryOf({ name, id, path, backing, sizeBytes, state, alive, dead, createdAt }: RegionSummary): RegionSummary {
+function summaryOf({
+  name,
+  id,
+  path,
+  backing,
+  sizeBytes,
+  state,
+  alive,
+  dead,
+  createdAt,
+}: RegionSummary): RegionSummary {
   return { name, id, path, backing, sizeBytes, state, alive, dead, createdAt };
 }
 

@@ -25,8 +25,14 @@ import {
   selfTest,
 } from '../mem/index.ts';
 import { formatPool } from '../memremap/attach.ts';
+import {
+  FLAG_BARRIER,
+  FLAG_DATA_BESIDE,
+  FLAG_READ_ONLY,
+  FLAG_TRACE,
+  HEADER_WORDS,
+} from '../memremap/control.layout.ts';
 import { type Checked, checkHeader, type Facts, type Geometry, layOut, writeHeader } from '../memremap/control.ts';
-import { FLAG_BARRIER, FLAG_DATA_BESIDE, FLAG_READ_ONLY, FLAG_TRACE, HEADER_WORDS } from '../memremap/control.layout.ts';
 
 /** A region's control block and data, mapped into this process. */
 export interface Place {

@@ -14,7 +14,7 @@ import { type Attachment, attach, type Surroundings } from '../memremap/attach.t
 import { FLAG_BARRIER, FLAG_READ_ONLY, FLAG_TRACE, H_BELL, H_CLAIMS, H_EVENT } from '../memremap/control.layout.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { POOLED } from '../memremap/holds.ts';
-import { makeMap, removeRoom } from '../memremap/make-map.ts';
+import { makeMap, makeResident, removeRoom } from '../memremap/make-map.ts';
 import type { MapWords } from '../memremap/memory.ts';
 import { MEMORY_KINDS } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
@@ -31,8 +31,8 @@ import {
 } from '../memremap/teardown.ts';
 import { listenToWord } from '../sync/events.ts';
 import { lockLiveness, threadLiveness } from '../sync/liveness.ts';
-import type { ParticipantInfo } from '../sync/participants.ts';
 import { RECORD_WORDS, THREAD } from '../sync/participants.layout.ts';
+import type { ParticipantInfo } from '../sync/participants.ts';
 import { checkHandle, type Handle } from './handle.ts';
 import { Hold, type HoldHome } from './hold.ts';
 import { identityOf } from './identity.ts';
@@ -122,7 +122,12 @@ export class Region implements Disposable {
   private constructor(place: Place, title: string | undefined, prepare?: (attachment: Attachment) => void) {
     this.#place = place;
     try {
-      this.#attachment = attach(place.words, place.checked.geometry, place.checked.layout, surroundingsOf(place, title));
+      this.#attachment = attach(
+        place.words,
+        place.checked.geometry,
+        place.checked.layout,
+        surroundingsOf(place, title),
+      );
     } catch (error) {
       place.backing?.close();
       throw error;
@@ -191,10 +196,14 @@ export class Region implements Disposable {
       throw new HoldfastError('EINVAL', `a file is opened with mode "read" or "write"; got ${JSON.stringify(mode)}`);
     }
     const shape = shapeOf(options, name);
-    const blockBytes = Math.ceil(parseSize(options.blockSize ?? '1MiB', 'blockSize') / shape.pageBytes) * shape.pageBytes;
+    const blockBytes =
+      Math.ceil(parseSize(options.blockSize ?? '1MiB', 'blockSize') / shape.pageBytes) * shape.pageBytes;
     const chunkBytes = chunkPagesOf(shape.pageBytes) * shape.pageBytes;
     if (chunkBytes % blockBytes !== 0) {
-      throw new HoldfastError('EINVAL', `blockSize must divide ${formatSize(chunkBytes)}, a power of two does; got ${blockBytes} bytes`);
+      throw new HoldfastError(
+        'EINVAL',
+        `blockSize must divide ${formatSize(chunkBytes)}, a power of two does; got ${blockBytes} bytes`,
+      );
     }
     const place = makePlaceOver(file, mode === 'write', blockBytes, shape);
     const { geometry, facts } = place.checked;
@@ -311,7 +320,10 @@ export class Region implements Disposable {
     const bytes = typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : parseSize(size, 'size');
     this.#checkAttached();
     if (this.#place.checked.facts.blockPages > 0) {
-      throw new HoldfastError('ENOTSUP', 'this region shows the content of a file: hold its blocks(), it has no free pages to give');
+      throw new HoldfastError(
+        'ENOTSUP',
+        'this region shows the content of a file: hold its blocks(), it has no free pages to give',
+      );
     }
     const { memory, holds } = this.#attachment;
     const pageBytes = this.pageSize;
@@ -426,13 +438,18 @@ export class Region implements Disposable {
   }
 
   /**
-   * Brings a region back that was killed and not drained: after a `destroy` that ended with EBUSY or ABORT_ERR.
+   * Brings a region back that was killed and not drained: after a `destroy` that ended with EBUSY or ABORT_ERR. In a region over a
+   * file, blocks that nobody held have a new handle then: ask `blocks()` again.
    *
    * @throws EINVAL (it is alive), ENODEV (too late), EALREADY (somebody is destroying it)
    */
   resurrect(): void {
     this.#checkAttached();
-    resurrect(this.#attachment.memory, this.#map);
+    const { memory } = this.#attachment;
+    const { blockPages, dataBytes } = this.#place.checked.facts;
+    resurrect(memory, this.#map, () => {
+      if (blockPages > 0) makeResident(memory, this.#map, { blockPages, bytes: dataBytes });
+    });
     this.#look();
   }
 
@@ -561,7 +578,10 @@ function surroundingsOf(place: Place, title: string | undefined): Surroundings {
   let barrier: (() => void) | undefined;
   if ((facts.flags & FLAG_BARRIER) !== 0) {
     if (!sys.registerBarrier()) {
-      throw new HoldfastError('ENOSYS', 'this region needs membarrier(2), which this process may not call; see "holdfast doctor"');
+      throw new HoldfastError(
+        'ENOSYS',
+        'this region needs membarrier(2), which this process may not call; see "holdfast doctor"',
+      );
     }
     barrier = () => sys.barrier('machine');
   }
@@ -576,15 +596,20 @@ function surroundingsOf(place: Place, title: string | undefined): Surroundings {
 }
 
 function checkTicket(ticket: Ticket): Ticket {
-  if (typeof ticket === 'object' && ticket !== null && ticket.holdfast === 'ticket' && Array.isArray(ticket.control)) return ticket;
-  throw new HoldfastError('EINVAL', 'Region.attach takes a ticket from region.ticket(), or the name or path of a region');
+  if (typeof ticket === 'object' && ticket !== null && ticket.holdfast === 'ticket' && Array.isArray(ticket.control))
+    return ticket;
+  throw new HoldfastError(
+    'EINVAL',
+    'Region.attach takes a ticket from region.ticket(), or the name or path of a region',
+  );
 }
 
 function checkTeardownOptions({ timeoutMs, signal }: TeardownOptions): void {
   if (timeoutMs !== undefined && !(timeoutMs >= 0)) {
     throw new HoldfastError('EINVAL', `timeoutMs is a number of milliseconds from 0 on; got ${String(timeoutMs)}`);
   }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new HoldfastError('EINVAL', 'signal must be an AbortSignal');
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new HoldfastError('EINVAL', 'signal must be an AbortSignal');
 }
 
 /** The first line of the stack that is not ours. */

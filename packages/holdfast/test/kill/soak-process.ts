@@ -15,7 +15,10 @@ process.once('message', ({ path, mailbox, seed, threads }: Start) => {
   const ticket = region.ticket();
   const workers = Array.from(
     { length: threads },
-    (_, i) => new Worker(new URL('./soak-thread.js', import.meta.url), { workerData: { ticket, mailbox, seed: seed * 31 + i } }),
+    (_, i) =>
+      new Worker(new URL('./soak-thread.js', import.meta.url), {
+        workerData: { ticket, mailbox, seed: seed * 31 + i },
+      }),
   );
   let answers: Tally[] = [];
   let ended = 0;

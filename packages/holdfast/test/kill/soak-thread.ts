@@ -32,6 +32,7 @@ const kept: Hold[] = [];
 let state = seed | 1;
 let stretch: Tally = fresh();
 let running = true;
+let killed = false;
 
 function fresh(): Tally {
   return { allocs: 0, holds: 0, stale: 0, full: 0, checkedBytes: 0, wrong: 0 };
@@ -101,13 +102,13 @@ function drop(): void {
 function step(): void {
   try {
     const dice = random(10);
-    if (kept.length >= HELD_MAX || (dice < 4 && kept.length > 0)) drop();
+    if (kept.length >= HELD_MAX || (dice < 3 && kept.length > 0)) drop();
     else if (dice < 7) take();
     else receive();
   } catch (error) {
     if (isHoldfastError(error, 'ESTALE')) stretch.stale++;
     else if (isHoldfastError(error, 'ENOMEM')) stretch.full++;
-    else if (isHoldfastError(error, 'ENODEV')) running = false;
+    else if (isHoldfastError(error, 'ENODEV')) killed = true;
     else throw error;
   }
 }
@@ -119,11 +120,12 @@ function stop(): void {
 
 async function run(): Promise<void> {
   running = true;
-  while (running && !region.signal.aborted) {
-    for (let i = 0; i < 100 && running; i++) step();
+  while (running && !killed) {
+    for (let i = 0; i < 100 && running && !killed; i++) step();
     await new Promise(setImmediate);
+    killed ||= region.signal.aborted;
   }
-  if (!region.signal.aborted) return;
+  if (!killed) return;
   stop();
   mail.put();
   region.detach();

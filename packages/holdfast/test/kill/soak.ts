@@ -17,7 +17,8 @@ import type { Tally } from './soak-thread.ts';
 
 const PROCESSES = 4;
 const THREADS = 2;
-const SIZE = '8MiB';
+/** Less than the threads would take together, so that a full pool is met as well. */
+const SIZE = '2MiB';
 
 /** What a run amounts to. All but `rounds`, `kills` and the counts of work must be 0. */
 export interface SoakReport {
@@ -42,7 +43,17 @@ interface Member {
 /** Runs for about `seconds`. Throws at the first thing that is wrong. */
 export async function soak(seconds: number, seed: number, log: (line: string) => void): Promise<SoakReport> {
   const report: SoakReport = {
-    seed, rounds: 0, kills: 0, reaped: 0, allocs: 0, holds: 0, stale: 0, full: 0, checkedBytes: 0, wrong: 0, lostPages: 0,
+    seed,
+    rounds: 0,
+    kills: 0,
+    reaped: 0,
+    allocs: 0,
+    holds: 0,
+    stale: 0,
+    full: 0,
+    checkedBytes: 0,
+    wrong: 0,
+    lostPages: 0,
   };
   let dice = seed | 1;
   const random = (below: number): number => {
@@ -53,7 +64,9 @@ export async function soak(seconds: number, seed: number, log: (line: string) =>
   while (Date.now() < end) {
     await round(report, random, Math.min(3000, Math.max(800, end - Date.now())));
     report.rounds++;
-    log(`round ${report.rounds}: ${report.allocs} allocs, ${report.holds} holds, ${report.kills} kills, ${report.reaped} reaped`);
+    log(
+      `round ${report.rounds}: ${report.allocs} allocs, ${report.holds} holds, ${report.kills} kills, ${report.reaped} reaped`,
+    );
   }
   return report;
 }
@@ -92,7 +105,9 @@ async function round(report: SoakReport, random: (below: number) => number, ms: 
     const taken = region.size - region.freeBytes - region.pageSize;
     report.lostPages += left.length + taken / region.pageSize;
     if (left.length > 0 || taken !== 0) {
-      throw new Error(`pages were lost: ${left.length} blocks are held by nobody alive, ${taken} bytes are missing in the pool`);
+      throw new Error(
+        `pages were lost: ${left.length} blocks are held by nobody alive, ${taken} bytes are missing in the pool`,
+      );
     }
 
     // And now the region is taken away while they work and one of them dies.
@@ -119,7 +134,9 @@ async function round(report: SoakReport, random: (below: number) => number, ms: 
 }
 
 function start(path: string, mailbox: unknown, seed: number): Member {
-  const child = fork(fileURLToPath(new URL('./soak-process.js', import.meta.url)), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const child = fork(fileURLToPath(new URL('./soak-process.js', import.meta.url)), {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   child.send({ path, mailbox, seed, threads: THREADS });
   return {
     child,
