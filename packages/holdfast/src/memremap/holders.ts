@@ -2,6 +2,7 @@
  * holders: who holds what. Since a hold is a bit of its own, the question that the kernel cannot answer is a look at the
  * descriptors. The answer is a moment's view: holders come and go while it is made.
  */
+import type { Frames } from './frames.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 
@@ -39,7 +40,10 @@ export function holdersOf(memory: Memory, map: MapWords): Holder[] {
     const pages = frames.pages(frame);
     for (const slot of frames.holders(frame)) {
       let entry = found.get(slot);
-      if (entry === undefined) found.set(slot, (entry = { pages: 0, blocks: 0, firstPages: [] }));
+      if (entry === undefined) {
+        entry = { pages: 0, blocks: 0, firstPages: [] };
+        found.set(slot, entry);
+      }
       entry.pages += pages;
       entry.blocks++;
       if (entry.firstPages.length < FIRST_PAGES_MAX) entry.firstPages.push(frame);
@@ -52,10 +56,13 @@ export function holdersOf(memory: Memory, map: MapWords): Holder[] {
 }
 
 /** The first pages of the blocks of `map` that are in use, ascending. */
-export function* blocksOf(memory: Memory, map: MapWords): Generator<number> {
-  const { frames } = memory.parts;
+export function blocksOf(memory: Memory, map: MapWords): Generator<number> {
   const first = memory.get(map, M.M_FIRST);
-  const end = first + memory.get(map, M.M_COUNT);
+  return blocksIn(memory.parts.frames, first, first + memory.get(map, M.M_COUNT));
+}
+
+/** The first pages of the blocks in use from `first` up to `end`, ascending. */
+export function* blocksIn(frames: Frames, first: number, end: number): Generator<number> {
   for (let next = first; next < end; ) {
     const frame = frames.nextBlock(next, end);
     if (frame < 0) return;

@@ -12,6 +12,7 @@
  */
 import { wake } from '../sync/wait.ts';
 import { ALLOCATED } from './frames.layout.ts';
+import { blocksIn } from './holders.ts';
 import { POOLED } from './holds.ts';
 import type { MemoryParts } from './memory.ts';
 import * as M from './pgmap.layout.ts';
@@ -64,11 +65,10 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
       const first = Atomics.load(words, map.record + M.M_FIRST);
       const end = first + Atomics.load(words, map.record + M.M_COUNT);
       const pooled = (Atomics.load(words, map.record + M.M_KIND) & POOLED) !== 0;
-      for (let next = first, frame = 0; next < end && (frame = frames.nextBlock(next, end)) >= 0; ) {
+      for (const frame of blocksIn(frames, first, end)) {
         if (frames.state(frame) === ALLOCATED) references++;
         const pages = frames.pages(frame);
         if (pooled) blocks.push({ addr: frame * pageBytes, size: pages * pageBytes });
-        next = frame + pages;
       }
       for (const slot of dead) Atomics.store(words, map.pins + slot, 0);
       for (let slot = 0; slot < participants.slots; slot++) references += Atomics.load(words, map.pins + slot);
