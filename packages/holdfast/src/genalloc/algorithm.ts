@@ -25,10 +25,12 @@ export interface Algorithm {
   readonly kind: number;
   /** Bytes: the alignment, or the offset from the start of the chunk; 0 where there is none. */
   readonly bytes: Address;
+  /** The same as a number: what the search works with. Beyond 2^53 it need not be exact, since no chunk is as long. */
+  readonly data: number;
 }
 
 function make(kind: number, bytes: Address): Algorithm {
-  return Object.freeze({ name: NAMES[kind]!, kind, bytes });
+  return Object.freeze({ name: NAMES[kind]!, kind, bytes, data: Number(bytes) });
 }
 
 /** The lowest free run that is long enough. */

@@ -22,9 +22,9 @@ export function give(picture: Picture, operation: string, addr: Address, size: A
   const chunk = picture.find(operation, addr);
   if (chunk === undefined) throw notABlock(operation, addr, size);
   if (!exact) return giveLoosely(picture, operation, chunk, addr, size);
-  const first = picture.offset * perGranule;
+  const first = (picture.offset * perGranule) | 0;
   const count = Math.ceil(bytes * perGranule);
-  const isPossible = count > 0 && first + count <= chunk.granules && first === Math.floor(first);
+  const isPossible = first * picture.granule === picture.offset && count > 0 && first + count <= chunk.granules;
   if (!isPossible || !releaseRun(words, chunk, first, count, true)) throw notABlock(operation, addr, size);
   // CRASH: the granules are free and count as used. Nobody can be promised them, but a scan may take them for another's.
   giveBack(words, chunk, count);

@@ -27,9 +27,12 @@ export class Picture {
   /** All chunks, and those that new blocks come from; newest first. */
   chunks: readonly Chunk[] = [];
   online: readonly Chunk[] = [];
-  /** Result of the last look-up or allocation: the chunk, and the byte in it. */
+  /** Where the last look-up or allocation was answered. */
   hit: Chunk | undefined;
+  /** Of a look-up: the byte in the chunk. */
   offset = 0;
+  /** Of an allocation: the granule in the chunk. */
+  index = 0;
   /** Lowest first. */
   #byStart: readonly Chunk[] = [];
 

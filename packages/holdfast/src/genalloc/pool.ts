@@ -423,10 +423,9 @@ export class GenPool<A extends Address = number> {
     rebuild(this.#picture, blocks);
   }
 
-  #checkAlgorithm(operation: string, { kind, bytes }: Algorithm): void {
+  #checkAlgorithm(operation: string, { kind, data }: Algorithm): void {
     if (kind !== FIRST_FIT_ALIGN || !this.exact) return;
-    const align = Number(bytes);
-    if (align === 0 || (align & (align - 1)) !== 0) throw invalid(operation, 'a power of two as the alignment', bytes);
+    if (data === 0 || (data & (data - 1)) !== 0) throw invalid(operation, 'a power of two as the alignment', data);
   }
 
   /** Takes a block, and sets lastOwner, and lastFailure when there was none. */
@@ -436,10 +435,10 @@ export class GenPool<A extends Address = number> {
     this.lastOwner = NO_OWNER;
     const bytes = checkBytes(operation, 'size', size);
     if (bytes === 0) return this.#fail('size 0');
-    const { kind, bytes: data } = own ?? picture.algorithm;
+    const { kind, bytes: exactly, data } = own ?? picture.algorithm;
     if (own !== undefined) this.#checkAlgorithm(operation, own);
-    if (kind === FIXED_ALLOC && !this.#isGranular(data)) return this.#failOffset(operation, bytes, data);
-    const result = take(picture, Math.ceil(bytes * picture.perGranule), own === undefined ? -1 : kind, Number(data));
+    if (kind === FIXED_ALLOC && !this.#isGranular(exactly)) return this.#failOffset(operation, bytes, exactly);
+    const result = take(picture, Math.ceil(bytes * picture.perGranule), kind, data);
     if (result !== 0) return this.#fail(result === FULL ? 'full' : 'busy');
     this.lastOwner = picture.hit!.owner;
     return true;
@@ -475,7 +474,8 @@ export class GenPool<A extends Address = number> {
 
   /** The address of the block that was just taken. */
   #address(): A {
-    const { wide, hit, offset } = this.#picture;
+    const { wide, hit, index } = this.#picture;
+    const offset = index * this.granule;
     return (wide ? hit!.startWide + BigInt(offset) : hit!.start + offset) as A;
   }
 

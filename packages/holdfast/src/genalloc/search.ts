@@ -20,6 +20,20 @@ function trailingZeros(bits: number): number {
   return 31 - Math.clz32(bits & -bits);
 }
 
+/** The lowest free granule, or -1. */
+export function firstFree(words: Int32Array, chunk: Chunk): number {
+  const { map, open } = chunk;
+  for (let group = open, from = map; from < open; group++, from += GROUP_WORDS) {
+    if (words[group] === 0) continue;
+    const to = Math.min(from + GROUP_WORDS, open);
+    for (let at = from; at < to; at++) {
+      const free = ~words[at]! & FULL;
+      if (free !== 0) return ((at - map) << 4) + trailingZeros(free);
+    }
+  }
+  return -1;
+}
+
 /** The lowest free granule at or after `from`, or -1. */
 export function nextFree(words: Int32Array, chunk: Chunk, from: number): number {
   const { map, open } = chunk;
@@ -195,7 +209,7 @@ function powerOfTwo(count: number): number {
 /**
  * The run of `count` granules that the algorithm picks in this chunk.
  *
- * @param bytes the algorithm's alignment, or its offset, which is a multiple of the granule
+ * @param data the algorithm's alignment, or its offset, which is a multiple of the granule
  * @returns its first granule, or -1
  */
 export function search(
@@ -203,21 +217,21 @@ export function search(
   chunk: Chunk,
   count: number,
   kind: number,
-  bytes: number,
+  data: number,
   order: number,
   exact: boolean,
 ): number {
   switch (kind) {
     case FIRST_FIT:
-      return count === 1 ? nextFree(words, chunk, 0) : firstRun(words, chunk, count);
+      return count === 1 ? firstFree(words, chunk) : firstRun(words, chunk, count);
     case FIRST_FIT_ALIGN:
-      return firstRunAt(words, chunk, count, bytes, order, exact);
+      return firstRunAt(words, chunk, count, data, order, exact);
     case FIRST_FIT_ORDER_ALIGN:
-      return count === 1 ? nextFree(words, chunk, 0) : firstAligned(words, chunk, count, powerOfTwo(count), 0);
+      return count === 1 ? firstFree(words, chunk) : firstAligned(words, chunk, count, powerOfTwo(count), 0);
     case BEST_FIT:
       return bestRun(words, chunk, count);
     default: {
-      const start = bytes / 2 ** order;
+      const start = data / 2 ** order;
       return start + count <= chunk.granules && nextTaken(words, chunk, start, start + count) < 0 ? start : -1;
     }
   }

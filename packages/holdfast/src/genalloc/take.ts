@@ -26,7 +26,7 @@ import { type Chunk, corrupt, giveBack, reserve } from './chunk.ts';
 import { claimOne, claimRun } from './claim.ts';
 import type { Picture } from './picture.ts';
 import * as L from './pool.layout.ts';
-import { nextFree, search } from './search.ts';
+import { firstFree, search } from './search.ts';
 
 /** How often is looked again when what was seen cannot be believed. */
 const ROUNDS = 1000;
@@ -39,26 +39,27 @@ export const BUSY = -2;
 const MOVED = -3;
 
 /**
- * Takes `count` granules, and leaves the place in `picture.hit` and `picture.offset`.
+ * Takes `count` granules, and leaves the place in `picture.hit` and `picture.index`.
  *
- * @param kind  the algorithm, or -1 for the pool's
- * @param bytes its alignment or offset
+ * @param kind the algorithm
+ * @param data its alignment or offset, which is a multiple of the granule
  * @returns 0, or FULL or BUSY
  */
-export function take(picture: Picture, count: number, kind: number, bytes: number): number {
+export function take(picture: Picture, count: number, kind: number, data: number): number {
+  const isAnywhere = count === 1 && kind !== FIRST_FIT_ALIGN && kind !== FIXED_ALLOC;
   for (let round = 0; round < ROUNDS; round++) {
-    const { online, algorithm } = picture;
+    const { online } = picture;
     let isKnown = true;
     for (let number = 0; number < online.length; number++) {
       const chunk = online[number]!;
       if (count > chunk.granules) continue;
       const index =
-        kind < 0
-          ? takeFrom(picture, chunk, count, algorithm.kind, Number(algorithm.bytes))
-          : takeFrom(picture, chunk, count, kind, bytes);
+        isAnywhere && reserve(picture.words, chunk, 1)
+          ? takeReserved(picture, chunk, kind)
+          : takeFound(picture, chunk, count, kind, data);
       if (index >= 0) {
         picture.hit = chunk;
-        picture.offset = index * picture.granule;
+        picture.index = index;
         return 0;
       }
       if (index === FULL) continue;
@@ -72,16 +73,25 @@ export function take(picture: Picture, count: number, kind: number, bytes: numbe
   return BUSY;
 }
 
-/** Takes `count` granules of `chunk`. @returns the first one, or FULL, BUSY or MOVED */
-function takeFrom(picture: Picture, chunk: Chunk, count: number, kind: number, bytes: number): number {
+/** Takes one granule of `chunk`, which is reserved. @returns it, or MOVED */
+function takeReserved(picture: Picture, chunk: Chunk, kind: number): number {
+  const { words, order, exact } = picture;
+  if (hasMoved(picture, chunk, 1)) return MOVED;
+  for (let round = 0; round < SEARCHES; round++) {
+    const index = kind === BEST_FIT ? search(words, chunk, 1, kind, 0, order, exact) : firstFree(words, chunk);
+    if (index >= 0 && claimOne(words, chunk, index, exact)) return index;
+    Atomics.load(words, chunk.map); // so that the next scan reads anew
+  }
+  throw corrupt('a granule is reserved, but there is none');
+}
+
+/** Searches, reserves and takes `count` granules of `chunk`. @returns the first one, or FULL, BUSY or MOVED */
+function takeFound(picture: Picture, chunk: Chunk, count: number, kind: number, data: number): number {
   const { words, order, exact } = picture;
   const freedAt = chunk.slot + L.FREED;
-  if (count === 1 && kind !== FIRST_FIT_ALIGN && kind !== FIXED_ALLOC && reserve(words, chunk, 1)) {
-    return hasMoved(picture, chunk, 1) ? MOVED : claimAny(picture, chunk, kind);
-  }
   for (let round = 0; round < ROUNDS; round++) {
     const freed = Atomics.load(words, freedAt);
-    const index = search(words, chunk, count, kind, bytes, order, exact);
+    const index = search(words, chunk, count, kind, data, order, exact);
     if (index < 0) {
       // ORDER: the scan, then PENDING, then FREED. A claim whose bits the scan met either has succeeded, or stands in PENDING,
       // or was given back and has moved FREED. FREED by an addition of 0, not a load: on arm64 the plain reads of the
@@ -97,17 +107,6 @@ function takeFrom(picture: Picture, chunk: Chunk, count: number, kind: number, b
     if (claimRun(words, chunk, index, count, exact)) return index;
   }
   return BUSY;
-}
-
-/** Claims the one granule that was reserved. There is always one; only which one changes under our eyes. */
-function claimAny(picture: Picture, chunk: Chunk, kind: number): number {
-  const { words, order, exact } = picture;
-  for (let round = 0; round < SEARCHES; round++) {
-    const index = kind === BEST_FIT ? search(words, chunk, 1, kind, 0, order, exact) : nextFree(words, chunk, 0);
-    if (index >= 0 && claimOne(words, chunk, index, exact)) return index;
-    Atomics.load(words, chunk.map); // so that the next scan reads anew
-  }
-  throw corrupt('a granule is reserved, but there is none');
 }
 
 /** Whether the picture is old; if so, gives the reservation back. */
