@@ -11,7 +11,9 @@ export interface Terminal {
   print(text: string): void;
   /** Writes text and a line end to standard error. */
   note(text: string): void;
-  /** Shows a line that the next one replaces; nothing when standard error is no terminal. `''` takes it away. */
+  /** Whether there is somebody to look at progress. */
+  readonly interactive: boolean;
+  /** Shows a line that the next one replaces; nothing when not `interactive`. `''` takes it away. */
   progress(text: string): void;
   /** Text in a colour, where standard output shows colours. */
   paint(colour: 'green' | 'red' | 'bold', text: string): string;
@@ -26,9 +28,10 @@ export function processTerminal(): Terminal {
     });
   }
   const colours = stdout.isTTY === true && !process.env['NO_COLOR'];
+  const interactive = stderr.isTTY === true;
   let shown = false;
   const progress = (text: string): void => {
-    if (stderr.isTTY !== true || (text === '' && !shown)) return;
+    if (!interactive || (text === '' && !shown)) return;
     // A terminal may say that it has no columns at all.
     stderr.write(`\r${text.slice(0, (stderr.columns || 80) - 1)}\x1b[K`);
     shown = text !== '';
@@ -42,6 +45,7 @@ export function processTerminal(): Terminal {
       progress('');
       stderr.write(`${text}\n`);
     },
+    interactive,
     progress,
     paint: (colour, text) => (colours ? styleText(colour, text) : text),
   };

@@ -56,11 +56,18 @@ Examples:
 
     using interrupt = new Interrupt();
     const { id, name, path } = region;
+    let told = false;
     const wait: TeardownOptions = {
       ...limit,
       signal: interrupt.signal,
       onPhase: (phase) => terminal.progress(phase),
-      onWait: (stragglers) => terminal.progress(`waiting for ${namesOf(stragglers)}`),
+      onWait: (stragglers) => {
+        const text = `waiting for ${namesOf(stragglers)}`;
+        terminal.progress(text);
+        // In a log, once is enough.
+        if (!terminal.interactive && !told) terminal.note(text);
+        told = true;
+      },
     };
     try {
       const report = values.force ? await region.revoke(wait) : await region.destroy(wait);
@@ -91,7 +98,9 @@ function resurrect(region: Region, where: string, json: boolean, terminal: Termi
 }
 
 function namesOf(stragglers: readonly Holder[]): string {
-  const names = stragglers.map(({ pid, threadId, pages }) => `${pid}.${threadId} (${count(pages, 'page')})`);
+  const names = stragglers.map(
+    ({ pid, threadId, pages }) => `process ${pid} thread ${threadId} (${count(pages, 'page')})`,
+  );
   return names.length === 0 ? 'the last of them to leave' : names.join(', ');
 }
 
