@@ -15,6 +15,9 @@ import { blocksOf } from './holders.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 
+/** How often an allocation is tried again that met somebody else's half-done claim. */
+const BUSY_TRIES = 100;
+
 /** Called with the block's first page and its length in pages once nobody holds it and it may be used again. */
 export type PageFree = (frame: number, pages: number) => void;
 
@@ -61,7 +64,9 @@ export class Holds {
     try {
       // The block's reference first: it keeps the map from being drained between here and the descriptor.
       if (!map.ref.tryGetLive(memory.slot)) throw gone(memory, map);
-      const address = pool.alloc(pages * pageBytes);
+      let address = pool.alloc(pages * pageBytes);
+      // Another may be in the middle of a claim that it gives back; one that died there is found by the caller, who reaps.
+      for (let i = 0; address < 0 && pool.lastFailure === 'busy' && i < BUSY_TRIES; i++) address = pool.alloc(pages * pageBytes);
       if (address < 0) {
         map.ref.put(memory.slot);
         return -1;
@@ -180,12 +185,14 @@ export class Holds {
     if (freed > 0) this.#freed(map, frame, freed);
   }
 
-  /** Puts everything this participant holds. */
+  /** Puts everything this participant holds, also what is held in name only since its map was taken by force. */
   putAll(): void {
+    const { frames } = this.#memory.parts;
     for (let frame = 0; frame < this.#depth.length && this.#held > 0; frame++) {
       if (this.#depth[frame] === 0) continue;
       this.#depth[frame] = 1;
-      this.put(frame);
+      if (frames.mapOf(frame) < 0) this.#count(frame, -1);
+      else this.put(frame);
     }
   }
 

@@ -164,6 +164,8 @@ function* protocol(
     if (memory.advance(map, M.M_LIVE, M.M_KILLED)) memory.stamp(map, M.M_KILLED_AT);
     while (!killRef(memory, map)) yield* pause(memory, maps[0], started, [], options);
   }
+  // Who is left is looked up before anybody is told, or the quick ones would be gone already.
+  const stragglers = left();
   memory.announce();
   reached('killed');
   hooks.kill?.();
@@ -173,13 +175,11 @@ function* protocol(
 
   // 3. drain. ORDER: `drained` moves the state inside the last put, so the look at the state and the wait for the event cannot
   // miss it: an event that comes between the two makes the wait return at once (sync) or is caught by the next look.
-  let stragglers: Holder[] | undefined;
   while (anyIn(M.M_KILLED)) {
     lookForDead();
     if (memory.get(maps[0], M.M_FORCED) === 1) for (const map of maps) evictRevoked(memory, holds, map);
     if (!anyIn(M.M_KILLED)) break;
     const holders = left();
-    stragglers ??= holders;
     options.onWait?.(holders);
     refuseOwnHold(memory, holders);
     yield* pause(memory, maps[0], started, holders, options);
@@ -221,7 +221,7 @@ function* protocol(
   reached('gone');
   return {
     phases: { killed: time('killed'), drained: time('drained'), cleaned: time('cleaned'), gone: time('gone') },
-    stragglers: stragglers ?? [],
+    stragglers,
   };
 }
 

@@ -501,7 +501,8 @@ export class Region implements Disposable {
     }
     if (state === M.M_LIVE && this.#life.signal.aborted) this.#life = new AbortController();
     const forced = state === M.M_KILLED && memory.get(this.#map, M.M_FORCED) === 1;
-    if (forced || (state >= M.M_CLEANED && state !== M.M_GONE)) this.#revokeMapping();
+    if (forced || state >= M.M_CLEANED) this.#revokeMapping();
+    if (state === M.M_GONE) this.detach();
   }
 
   /** Makes every view of this process read zeros and tells the others. */
