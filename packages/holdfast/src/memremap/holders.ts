@@ -49,7 +49,8 @@ export function holdersOf(memory: Memory, map: MapWords): Holder[] {
       if (entry.firstPages.length < FIRST_PAGES_MAX) entry.firstPages.push(frame);
     }
   }
-  return [...found].map(([slot, entry]) => {
+  const bySlot = [...found].sort(([a], [b]) => a - b);
+  return bySlot.map(([slot, entry]) => {
     const { pid, threadId, title, alive, heldSince, place } = participants.describe(slot);
     return { slot, pid, threadId, title, alive, ...entry, since: heldSince, place };
   });
