@@ -79,4 +79,6 @@ export interface PoolChunkOptions {
   readonly phys?: Address | undefined;
   /** 32 bits that name the owner in shared memory; {@link NO_OWNER} when left out or null. */
   readonly owner?: number | null | undefined;
+  /** Adds it out of use, as if it had been retired at once; `reinstate` puts it into use. */
+  readonly retired?: boolean | undefined;
 }

@@ -158,14 +158,15 @@ export class GenPool<A extends Address = number> {
   }
 
   /**
-   * Adds a chunk. From now on it is searched before all others. Others may allocate meanwhile.
+   * Adds a chunk. From now on (or, added retired, from `reinstate` on) it is searched before all others. Others may allocate
+   * meanwhile.
    *
    * @throws EINVAL; EEXIST when it overlaps another chunk; ENOMEM when the pool was made for fewer chunks or granules;
    *         EBUSY when somebody else is changing the chunks and does not finish. Then nothing has changed
    *
    * Source: `gen_pool_add_owner`, the fourth patch of the series. The kernel accepts an overlap.
    */
-  addOwner({ virt, size, phys, owner }: PoolChunkOptions): void {
+  addOwner({ virt, size, phys, owner, retired = false }: PoolChunkOptions): void {
     const { words, order, wide } = this.#picture;
     const start = checkWide('addOwner', 'virt', virt);
     checkInteger('addOwner', 'size', size, 1, Number.MAX_SAFE_INTEGER);
@@ -181,7 +182,8 @@ export class GenPool<A extends Address = number> {
       throw invalid('addOwner', 'chunks of together at most 2^53 - 1 bytes', size);
     }
     underLock(words, 'addOwner', () => {
-      addChunk(words, order, wide, { start, size, phys: base, owner: (owner ?? NO_OWNER) | 0 });
+      const state = retired ? RETIRED : ONLINE;
+      addChunk(words, order, wide, { start, size, phys: base, owner: (owner ?? NO_OWNER) | 0, state });
     });
   }
 

@@ -73,6 +73,7 @@ export interface NewChunk {
   readonly size: number;
   readonly phys: bigint;
   readonly owner: number;
+  readonly state: number;
 }
 
 /**
@@ -99,7 +100,7 @@ export function addChunk(words: Int32Array, order: number, wide: boolean, chunk:
       `The pool has no room to describe a chunk of ${granules} granules beside its ${chunks.length} chunks: it was made for ${words[L.SLOTS]} chunks, and for fewer granules. Make it larger (create: chunks, granules).`,
     );
   }
-  // CRASH: until STATE is ONLINE the slot is EMPTY and what is written here is nobody's.
+  // CRASH: until STATE is written the slot is EMPTY and what is written here is nobody's.
   formatMap(words, L.mapAreaAt(words[L.SLOTS]!) + map, granules);
   Atomics.store(words, slot + L.GROUPS, Math.ceil(L.bitmapWords(granules) / L.GROUP_WORDS));
   writeWide(words, slot + L.START, chunk.start);
@@ -110,7 +111,7 @@ export function addChunk(words: Int32Array, order: number, wide: boolean, chunk:
   Atomics.store(words, slot + L.MAP, map);
   Atomics.store(words, slot + L.CHUNK_STAMP, Atomics.add(words, L.STAMP, 1) + 1);
   // ORDER: STATE after all that it announces, EPOCH after STATE: who sees the new EPOCH sees the whole chunk.
-  Atomics.store(words, slot + L.STATE, L.ONLINE);
+  Atomics.store(words, slot + L.STATE, chunk.state);
   publish(words);
 }
 

@@ -563,6 +563,19 @@ export class PercpuRef {
     if (dead && held === 0 && drained === 0) this.#released();
   }
 
+  /**
+   * Declares that nobody is in the middle of an operation on the slot, for its next owner: by the one that reaps a dead participant.
+   * What was counted on it stays counted. Nothing happens to a slot without a mark.
+   *
+   * @throws HoldfastError EINVAL for a slot that is none
+   */
+  reset(slot: number): void {
+    if (!Number.isInteger(slot) || slot < 0 || slot >= this.slots) throw noSlot(slot, this.slots);
+    // LIFE: a mark must not outlive the slot's owner. Its next owner is alive and may never use this ref: a switch would wait for
+    // the mark for ever. Without a barrier there are no marks, and the bit says CLOSED.
+    if (this.#barrier !== undefined) Atomics.and(this.#lines, slot << SLOT_SHIFT, ~MARK);
+  }
+
   // ---- how it is done ----------------------------------------------------------------------------------------------------
 
   /**
