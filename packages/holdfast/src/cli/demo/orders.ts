@@ -54,7 +54,7 @@ export async function compareOrders(signal: AbortSignal): Promise<Orders> {
     tryOrder('holdfast', waitThenRemove, signal),
   ]);
   const crashed = old.truncate.signal === 'SIGBUS';
-  const corrupted = old.reuse.holderForeignBytes !== 0 && old.reuse.ownerForeignBytes !== 0;
+  const corrupted = (old.reuse.holderForeignBytes ?? 0) > 0 && (old.reuse.ownerForeignBytes ?? 0) > 0;
   return {
     ok: crashed && corrupted && isUnhurt(ours.truncate) && isUnhurt(ours.reuse),
     orders: { 'v5.1': old, holdfast: ours },
