@@ -100,7 +100,8 @@ async function round(report: SoakReport, random: (below: number) => number, ms: 
     const tallies = members.map((member) => member.answer('tallies'));
     for (const { child } of members) child.send('stop');
     add(report, (await Promise.all(tallies)).flat());
-    report.reaped += region.reap().length;
+    region.reap();
+    report.reaped += inspectRegion(path).reaped; // by whoever noticed first
     const left = region.blocks().filter(({ page }) => page !== mailbox.handle.page);
     const taken = region.size - region.freeBytes - region.pageSize;
     report.lostPages += left.length + taken / region.pageSize;
