@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type TakeBackOptions, takeBack } from '../../src/cli/demo/take-back.ts';
+import { listRegions, Region } from '../../src/index.ts';
 import { real, temporaryDirectory, until } from '../mem/support.ts';
 import { childrenOf, holdfast, isRunning } from './support.ts';
 
@@ -165,6 +166,23 @@ test('takeBack() whose member dies out of turn fails, and leaves nothing behind'
   );
   await assert.rejects(running, { code: 'ERR_HOLDFAST_MEMBER_ENDED', message: /^process 2 ended .* \(SIGKILL\)$/ });
   assert.deepEqual(children.filter(isRunning), []);
+  assert.deepEqual(leftovers(), before);
+});
+
+test('takeBack() whose region somebody else destroys fails, and leaves nothing behind', real, async (t) => {
+  const { file } = noise(t, 2_000_000);
+  const before = leftovers();
+  let other: Promise<unknown> | undefined;
+  const running = takeBack(
+    options(file, (part) => {
+      if (part === 0 || other !== undefined) return;
+      const { path } = listRegions().find(({ backing, sizeBytes }) => backing === 'file' && sizeBytes === 2_000_000)!;
+      const region = Region.attach(path);
+      other = region.destroy({ timeoutMs: 1000 }).catch(() => region.detach());
+    }),
+  );
+  await assert.rejects(running, { code: 'EALREADY' });
+  await other;
   assert.deepEqual(leftovers(), before);
 });
 

@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { HoldfastError } from '../../errors.ts';
+import { type Resolvers, withResolvers } from './resolvers.ts';
 
 /** How a member came to its end. */
 export interface End {
@@ -109,21 +110,4 @@ function converse<O, A>(title: string, pid: number | undefined, ended: Promise<E
     },
     kill: () => line.kill(),
   };
-}
-
-interface Resolvers<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: Error) => void;
-}
-
-/** Promise.withResolvers, which Node 20 lacks. */
-function withResolvers<T>(): Resolvers<T> {
-  let resolve!: (value: T) => void;
-  let reject!: (error: Error) => void;
-  const promise = new Promise<T>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
 }

@@ -24,6 +24,7 @@ import type { ParticipantInfo } from '../../sync/participants.ts';
 import { type Member, startProcess, startThread } from './member.ts';
 import type { Answer, Order } from './participant.ts';
 import { plainHashes } from './plain.ts';
+import { withResolvers } from './resolvers.ts';
 
 export interface TakeBackOptions {
   readonly file: string;
@@ -89,6 +90,7 @@ const BATCHES = 128;
 /** Plays the story on a file. @throws ABORT_ERR, what `Region.open` throws, ERR_HOLDFAST_MEMBER_ENDED */
 export async function takeBack(options: TakeBackOptions): Promise<TakeBackResult> {
   const { file, processes, threads, signal } = options;
+  const started = Date.now();
   const region = Region.open(file, { blockSize: options.blockBytes ?? blockBytesFor(file), title: 'demo' });
   const members: Participant[] = [];
   const over = new AbortController();
@@ -101,7 +103,12 @@ export async function takeBack(options: TakeBackOptions): Promise<TakeBackResult
     for (let n = 1; n <= processes; n++) members.push(startProcess(PARTICIPANT, `process ${n}`));
     for (let n = 1; n < threads; n++) members.push(startThread(PARTICIPANT, `thread ${n}`));
     members.push(startThread(PARTICIPANT, 'reader'));
-    return await new Story(region, members, options, AbortSignal.any([signal, over.signal])).play();
+    return await new Story(
+      region,
+      members,
+      { ...options, signal: AbortSignal.any([signal, over.signal]) },
+      started,
+    ).play();
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new HoldfastError('ABORT_ERR', 'the demo was interrupted; its processes are ended and its memory is gone', {
@@ -120,8 +127,7 @@ export async function takeBack(options: TakeBackOptions): Promise<TakeBackResult
 class Story {
   readonly #region: Region;
   readonly #options: TakeBackOptions;
-  readonly #signal: AbortSignal;
-  readonly #started = Date.now();
+  readonly #started: number;
   readonly #blocks: readonly Handle[];
   /** Blocks that are handed out at a time. */
   readonly #batch: number;
@@ -132,16 +138,13 @@ class Story {
   readonly #timeline: { at: number; event: string }[] = [];
   #destroyed: Promise<DestroyReport> | undefined;
   #knocked: Promise<Answer[]> | undefined;
-  #onKilled!: () => void;
   /** Resolves when the region is killed. */
-  readonly #killed = new Promise<void>((resolve) => {
-    this.#onKilled = resolve;
-  });
+  readonly #killed = withResolvers<void>();
 
-  constructor(region: Region, members: readonly Participant[], options: TakeBackOptions, signal: AbortSignal) {
+  constructor(region: Region, members: readonly Participant[], options: TakeBackOptions, started: number) {
     this.#region = region;
     this.#options = options;
-    this.#signal = signal;
+    this.#started = started;
     this.#blocks = region.blocks();
     this.#batch = Math.ceil(this.#blocks.length / BATCHES);
     this.#reader = members.at(-1)!;
@@ -159,7 +162,7 @@ class Story {
     const views = await this.#dismiss();
     this.#options.onProgress?.(1, 'reading the file plainly, to compare');
     const blockBytes = this.#blocks[0]!.size;
-    const plain = await plainHashes(file, blockBytes, this.#signal);
+    const plain = await plainHashes(file, blockBytes, this.#options.signal);
     const digests = this.#blocks.map(({ page }) => this.#digests.get(page));
     const wrongBlocks = digests.filter((digest, index) => digest !== plain.digests[index]).length;
     const complete = digests.length === plain.digests.length && wrongBlocks === 0 && sha256 === plain.sum;
@@ -241,7 +244,7 @@ class Story {
   async #hashAndDie(share: Share): Promise<void> {
     const [victim, standby] = this.#hashers as [Participant, Participant];
     await this.#hashWith(victim, share, standby, Math.ceil(share.blocks / 2));
-    await this.#killed;
+    await this.#killed.promise;
     // In the middle of its work, and whatever it may still answer: its blocks count as not done.
     victim.ask({ do: 'hash', handles: share.left.slice(0, this.#batch) }).catch(() => {});
     this.#note(`SIGKILL for ${victim.title} (pid ${victim.pid}), which holds pages`);
@@ -263,7 +266,7 @@ class Story {
     if (this.#destroyed !== undefined || this.#digests.size < Math.floor(this.#blocks.length / 3)) return;
     this.#note('the memory is asked back: region.destroy()');
     this.#destroyed = this.#region.destroy({
-      signal: this.#signal,
+      signal: this.#options.signal,
       onPhase: (phase, at) => {
         this.#timeline.push({ at: at - this.#started, event: phase });
         if (phase !== 'killed') return;
@@ -271,11 +274,12 @@ class Story {
           this.#survivors.map((member) => member.ask({ do: 'knock', handle: this.#blocks[0]! })),
         );
         this.#knocked.catch(() => {});
-        this.#onKilled();
+        this.#killed.resolve();
       },
     });
-    // Both are awaited later; a failure before that is not to be an unhandled one.
-    this.#destroyed.catch(() => {});
+    // A region that cannot be destroyed is never killed either. (What fails before it is awaited is no unhandled failure.)
+    this.#destroyed.catch(this.#killed.reject);
+    this.#killed.promise.catch(() => {});
   }
 
   /** 5. @returns what each one's stale view shows */
