@@ -22,7 +22,6 @@ export interface Handle {
  */
 export function checkHandle(value: unknown, region: string): Handle {
   const handle = value as Partial<Handle> | null;
-  const isCount = (n: unknown): n is number => typeof n === 'number' && Number.isInteger(n) && n >= 0 && n < 2 ** 32;
   if (
     typeof handle !== 'object' ||
     handle === null ||
@@ -36,6 +35,10 @@ export function checkHandle(value: unknown, region: string): Handle {
     throw new HoldfastError('ESTALE', `the handle is of region ${handle.region}, this is region ${region}`);
   }
   return handle as Handle;
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32;
 }
 
 function describe(value: unknown): string {

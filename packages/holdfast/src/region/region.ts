@@ -114,6 +114,8 @@ export class Region implements Disposable {
   readonly #place: Place;
   readonly #attachment: Attachment;
   readonly #home: HoldHome;
+  /** First eight digits of the id, which handles carry. */
+  readonly #shortId: string;
   #life = new AbortController();
   #detached = false;
   #revoked = false;
@@ -121,6 +123,7 @@ export class Region implements Disposable {
 
   private constructor(place: Place, title: string | undefined, prepare?: (attachment: Attachment) => void) {
     this.#place = place;
+    this.#shortId = place.checked.facts.uuid.slice(0, 8);
     try {
       this.#attachment = attach(
         place.words,
@@ -348,7 +351,7 @@ export class Region implements Disposable {
    * @throws ESTALE (the block was freed, or the handle is of another region), ENODEV (killed, or gone), EINVAL (no handle), EFAULT
    */
   hold(handle: Handle): Hold {
-    const { page, generation } = checkHandle(handle, this.id.slice(0, 8));
+    const { page, generation } = checkHandle(handle, this.#shortId);
     this.#checkAttached();
     const { memory, holds } = this.#attachment;
     holds.hold(page, generation);
@@ -362,7 +365,7 @@ export class Region implements Disposable {
     const { memory } = this.#attachment;
     const { frames } = memory.parts;
     return [...blocksOf(memory, this.#map)].map((page) => ({
-      region: this.id.slice(0, 8),
+      region: this.#shortId,
       page,
       generation: frames.generation(page),
       size: frames.pages(page) * this.pageSize - frames.unusedBytes(page),
@@ -476,7 +479,7 @@ export class Region implements Disposable {
     if ((this.#place.checked.facts.flags & FLAG_TRACE) !== 0) {
       this.#attachment.memory.parts.participants.setPlace(this.slot, callerPlace());
     }
-    return new Hold(this.#home, { region: this.id.slice(0, 8), page, generation, size });
+    return new Hold(this.#home, { region: this.#shortId, page, generation, size });
   }
 
   #view(page: number, size: number): Uint8Array<SharedArrayBuffer> {

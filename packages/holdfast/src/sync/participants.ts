@@ -172,8 +172,12 @@ export class Participants {
   /** Publishes how many blocks the slot holds. Only the owner calls it; `nowMs` is used when the number leaves 0. */
   setHeld(slot: number, held: number, nowMs: () => number): void {
     const at = this.#at + slot * RECORD_WORDS;
-    if (held === 1 && this.#words[at + HELD] === 0) this.#setTime(slot, HELD_SINCE, nowMs());
-    // A plain store: it is for people to look at, and only the owner writes it.
+    // Plain stores: they are for people to look at, and only the owner makes them.
+    if (held === 1 && this.#words[at + HELD] === 0) {
+      const now = nowMs();
+      this.#words[at + HELD_SINCE] = now | 0;
+      this.#words[at + HELD_SINCE + 1] = Math.floor(now / 2 ** 32) | 0;
+    }
     this.#words[at + HELD] = held;
   }
 
@@ -225,7 +229,11 @@ export class Participants {
   }
 
   #setText(slot: number, word: number, bytes: number, text: string): void {
-    const field = new Uint8Array(this.#words.buffer, this.#words.byteOffset + (this.#at + slot * RECORD_WORDS + word) * 4, bytes);
+    const field = new Uint8Array(
+      this.#words.buffer,
+      this.#words.byteOffset + (this.#at + slot * RECORD_WORDS + word) * 4,
+      bytes,
+    );
     const encoded = new Uint8Array(bytes);
     encoder.encodeInto(text, encoded.subarray(0, bytes - 1));
     field.set(encoded);
