@@ -11,7 +11,7 @@
  *
  * INVARIANT: while the ref is per-CPU, and during a switch until the harvest,
  *     COUNT - BIAS + (sum of all amounts - BASE)  =  gets - puts + initial + the switch's own reference     (modulo 2^31);
- * at all other times COUNT alone is that number, and the amounts are left-overs which nobody changes.
+ * at all other times COUNT alone is that number, and the amounts are left-overs without meaning.
  * INVARIANT: the number of references is below 2^30. So COUNT tells by its value whether BIAS is in it (`isBiased`).
  */
 import { LINE_WORDS } from './rcu.ts';
@@ -60,8 +60,10 @@ export const BIAS = 1 << 31;
 /** The number of references is at most this. */
 export const REFS_MAX = 2 ** 30 - 1;
 
-/** Bit of AMOUNT that says that the slot's owner is in the middle of an operation. */
+/** Bit 0 of AMOUNT with a barrier: the slot's owner is in the middle of an operation. */
 export const MARK = 1;
+/** Bit 0 of AMOUNT without a barrier: nothing that is added here counts; the adder sees the bit in the value it gets back. */
+export const CLOSED = 1;
 
 /** Whether BIAS is in the value of COUNT. Without it the value is near zero, with it near the ends of the 32-bit numbers. */
 export function isBiased(count: number): boolean {

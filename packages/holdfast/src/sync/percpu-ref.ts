@@ -35,18 +35,17 @@ import {
   HEAD_WORDS,
   INITIAL,
   isBiased,
-  MARK,
   ONE_SHOT,
   REBUILDS,
   REFS_MAX,
-  SLOT_SHIFT,
   SLOT_WORDS,
   SPENT,
   STATE,
   STICKY,
   SWITCHING,
 } from './percpu-ref.layout.ts';
-import { type Barrier, checkLines, GracePeriod, noSlot } from './rcu.ts';
+import { PercpuSlots } from './percpu-slots.ts';
+import type { Barrier } from './rcu.ts';
 import { type WaitResult, wait, wake } from './wait.ts';
 
 /** Starts atomic and stays so until `switchToPercpu`. Implies ALLOW_REINIT. */
@@ -71,7 +70,7 @@ export interface PercpuRefOptions {
   readonly release: (ref: PercpuRef) => void;
   /** Default: blocks, with short sleeps. */
   readonly until?: Until | undefined;
-  /** Asymmetric barrier, see rcu. Without it each get and put is two atomic stores; all attached objects must agree. */
+  /** Asymmetric barrier, see rcu. Without it each get and put is an atomic add; all attached objects must agree on which. */
   readonly barrier?: Barrier | undefined;
   /** Whether the participant in the slot lives; the dead are not waited for. */
   readonly isAlive?: ((slot: number) => boolean) | undefined;
@@ -105,19 +104,6 @@ export function untilAsync(schedule: (callback: () => void) => void): Until {
   };
 }
 
-// Copies of layout constants for the fast path: V8 loads an imported constant from memory at each use, one that is a literal of the
-// same file (and not exported) it builds in. Twice the speed of get and put.
-const FAST_STATE = 0;
-const FAST_CENTRAL = 3;
-const FAST_MARK = 1;
-const FAST_SHIFT = 4;
-if (FAST_STATE !== STATE || FAST_CENTRAL !== CENTRAL || FAST_MARK !== MARK || FAST_SHIFT !== SLOT_SHIFT) {
-  throw new HoldfastError(
-    'ERR_HOLDFAST_BUG',
-    'percpu-ref: the constants of the fast path differ from percpu-ref.layout',
-  );
-}
-
 /**
  * A reference count over shared words. Any number of objects, in any thread of any process, may be attached to the same words.
  *
@@ -132,17 +118,10 @@ if (FAST_STATE !== STATE || FAST_CENTRAL !== CENTRAL || FAST_MARK !== MARK || FA
  *
  * Source: struct percpu_ref and its functions; see the head of this file for the differences.
  */
-export class PercpuRef {
-  /** The ref's first 16 words, see percpu-ref.layout: wait on `head[DRAINS]` for the drain, on `head[STATE]` for a switch. */
-  readonly head: Int32Array;
-  readonly slots: number;
-  readonly #lines: Int32Array;
+export class PercpuRef extends PercpuSlots {
   readonly #release: (ref: PercpuRef) => void;
   readonly #until: Until;
-  readonly #barrier: Barrier | undefined;
   readonly #isAlive: ((slot: number) => boolean) | undefined;
-  /** Slots that may use plain stores: all, or none where there is no barrier. One comparison checks the slot and chooses the way. */
-  readonly #plainSlots: number;
 
   /**
    * Attaches to a ref that `init` has made in these words.
@@ -153,15 +132,10 @@ export class PercpuRef {
    * @throws HoldfastError EINVAL for a bad area, ENOMEM for one that is too small
    */
   constructor(words: Int32Array, at: number, slots: number, options: PercpuRefOptions) {
-    checkLines(words, at, slots, 'a percpu-ref', 1);
-    this.head = words.subarray(at, at + HEAD_WORDS);
-    this.slots = slots;
-    this.#lines = words.subarray(at + HEAD_WORDS, at + HEAD_WORDS + slots * SLOT_WORDS);
+    super(words, at, slots, options.barrier);
     this.#release = options.release;
     this.#until = options.until ?? ((ready, then) => this.#block(ready, then));
-    this.#barrier = options.barrier;
     this.#isAlive = options.isAlive;
-    this.#plainSlots = options.barrier === undefined ? 0 : slots;
   }
 
   /** Number of words that a ref for `slots` participants takes. */
@@ -195,7 +169,8 @@ export class PercpuRef {
     if (flags === 0) state |= ONE_SHOT;
     if (flags & INIT_ATOMIC) state |= ATOMIC | STICKY;
     state |= flags & INIT_DEAD ? ATOMIC | DEAD | DRAINED : INITIAL;
-    Atomics.store(head, BASE, this.#sum());
+    for (let slot = 0; slot < this.slots; slot++) this.reset(slot);
+    Atomics.store(head, BASE, this.sum(state & ATOMIC ? 'close' : 'open'));
     Atomics.add(head, REBUILDS, 1);
     Atomics.store(head, COUNT, (flags & INIT_DEAD ? 0 : 1) + (state & ATOMIC ? 0 : BIAS));
     Atomics.store(head, STATE, state);
@@ -210,29 +185,29 @@ export class PercpuRef {
    * @throws HoldfastError EINVAL when nobody holds one, EOVERFLOW above 2^30 - 1 (both noticed only while atomic)
    */
   get(slot: number): void {
-    if (!this.#local(slot, 1)) this.#take(1, 'get');
+    if (!this.add(slot, 1)) this.#take(1, 'get');
   }
 
   /** Takes `count` references at once. See `get`. */
   getMany(slot: number, count: number): void {
     checkAmount(count);
-    if (!this.#local(slot, count)) this.#take(count, 'get');
+    if (!this.add(slot, count)) this.#take(count, 'get');
   }
 
   /** Takes a reference unless there is none left: also on a dying ref that still has holders. */
   tryGet(slot: number): boolean {
-    return this.#local(slot, 1) || this.#take(1, 'try');
+    return this.add(slot, 1) || this.#take(1, 'try');
   }
 
   /** Takes `count` references at once unless there is none left. */
   tryGetMany(slot: number, count: number): boolean {
     checkAmount(count);
-    return this.#local(slot, count) || this.#take(count, 'try');
+    return this.add(slot, count) || this.#take(count, 'try');
   }
 
   /** Takes a reference unless the ref was killed. Once `killAndConfirm` has confirmed, it fails in every thread. */
   tryGetLive(slot: number): boolean {
-    return this.#local(slot, 1) || this.#takeLive();
+    return this.add(slot, 1) || this.#takeLive();
   }
 
   /**
@@ -241,51 +216,13 @@ export class PercpuRef {
    * @throws HoldfastError EINVAL for a put without a reference, noticed only while atomic; nothing is changed then
    */
   put(slot: number): void {
-    if (!this.#local(slot, -1)) this.#drop(1);
+    if (!this.add(slot, -1)) this.#drop(1);
   }
 
   /** Puts `count` references at once. See `put`. */
   putMany(slot: number, count: number): void {
     checkAmount(count);
-    if (!this.#local(slot, -count)) this.#drop(count);
-  }
-
-  /** Counts on the slot, if the ref is per-CPU. The fast path: two loads and two stores of the own line, one load of STATE. */
-  #local(slot: number, change: number): boolean {
-    if ((slot | 0) !== slot || slot >>> 0 >= this.#plainSlots) return this.#localAtomic(slot, change);
-    const lines = this.#lines;
-    const index = slot << FAST_SHIFT;
-    // A mark that a dead owner left behind is taken over here, and cleared with ours: its amount is right as it stands.
-    const amount = lines[index]! | FAST_MARK;
-    // ORDER: the mark, then STATE. The mark may wait in the store buffer while STATE is read; the first barrier of the switch's
-    // grace period drains it. Either the switch sees the mark and waits for us, or we see ATOMIC. Swapped, both could miss, and
-    // what we count would come after the harvest and be lost (X8). The compiler keeps the order since for all it knows both
-    // accesses touch the same element.
-    // CRASH: marked, amount unchanged: nothing has happened. The switch skips the mark of a dead owner.
-    lines[index] = amount;
-    if ((this.head[FAST_STATE]! & FAST_CENTRAL) === 0) {
-      // ORDER: amount and end of the mark in one store; a switch that sees the mark gone sees the amount.
-      lines[index] = (amount + (2 * change - FAST_MARK)) | 0;
-      return true;
-    }
-    lines[index] = amount - FAST_MARK;
-    return false;
-  }
-
-  /** The same where there is no barrier: mark and unmark are atomic stores, which need none. Also says no to a bad slot. */
-  #localAtomic(slot: number, change: number): boolean {
-    if (!Number.isInteger(slot) || slot < 0 || slot >= this.slots) throw noSlot(slot, this.slots);
-    const lines = this.#lines;
-    const index = slot << SLOT_SHIFT;
-    const amount = Atomics.load(lines, index) | MARK;
-    // ORDER: sequentially consistent against the switch's compare-and-swap of STATE and its load of this word.
-    Atomics.store(lines, index, amount);
-    if ((Atomics.load(this.head, STATE) & CENTRAL) === 0) {
-      Atomics.store(lines, index, (amount - MARK + 2 * change) | 0);
-      return true;
-    }
-    Atomics.store(lines, index, amount - MARK);
-    return false;
+    if (!this.add(slot, -count)) this.#drop(count);
   }
 
   /** Takes references from COUNT. */
@@ -369,7 +306,8 @@ export class PercpuRef {
   /**
    * Kills the ref: newcomers by tryGetLive fail, it becomes atomic, and the initial reference is dropped.
    *
-   * @param confirm called once, before release, when tryGetLive fails in every thread. At once if the ref is atomic already
+   * @param confirm called once, before release, when tryGetLive fails in every thread. At once if the ref is atomic already; never
+   *                if somebody resurrects the ref before it comes to that
    * @throws HoldfastError EALREADY when it was killed before: one of several racing kills succeeds; ESTALE after exit
    */
   killAndConfirm(confirm?: () => void): void {
@@ -509,8 +447,10 @@ export class PercpuRef {
     return (state & DEAD) === 0 || (state & DRAINED) !== 0 || Atomics.load(this.head, COUNT) !== 0;
   }
 
-  /** The number of references, with the initial one and that of a switch under way. Exact only while nobody gets or puts, and after
-   * `exit` only in whether it is zero. */
+  /**
+   * The number of references, with the initial one and that of a switch under way. Exact only while nobody gets or puts, and after
+   * `exit` only in whether it is zero.
+   */
   count(): number {
     const count = Atomics.load(this.head, COUNT);
     if (!isBiased(count)) return count;
@@ -553,7 +493,7 @@ export class PercpuRef {
     const mode = dead || state & STICKY || spent ? ATOMIC : 0;
     const drained = dead && held === 0 ? state & DRAINED : 0;
     const kept = state & (DEAD | STICKY | ONE_SHOT | EPOCH_MASK);
-    Atomics.store(head, BASE, this.#sum());
+    Atomics.store(head, BASE, this.sum(mode ? 'close' : 'open'));
     Atomics.store(head, COUNT, held + (dead ? 0 : 1) + (mode ? 0 : BIAS));
     Atomics.add(head, REBUILDS, 1);
     // ORDER: STATE last. A living switcher learns from REBUILDS that its switch is over.
@@ -561,19 +501,6 @@ export class PercpuRef {
     Atomics.store(head, STATE, (kept + EPOCH) | spent | mode | drained | (dead ? 0 : INITIAL));
     wake(head, STATE);
     if (dead && held === 0 && drained === 0) this.#released();
-  }
-
-  /**
-   * Declares that nobody is in the middle of an operation on the slot, for its next owner: by the one that reaps a dead participant.
-   * What was counted on it stays counted. Nothing happens to a slot without a mark.
-   *
-   * @throws HoldfastError EINVAL for a slot that is none
-   */
-  reset(slot: number): void {
-    if (!Number.isInteger(slot) || slot < 0 || slot >= this.slots) throw noSlot(slot, this.slots);
-    // LIFE: a mark must not outlive the slot's owner. Its next owner is alive and may never use this ref: a switch would wait for
-    // the mark for ever. Without a barrier there are no marks, and the bit says CLOSED.
-    if (this.#barrier !== undefined) Atomics.and(this.#lines, slot << SLOT_SHIFT, ~MARK);
   }
 
   // ---- how it is done ----------------------------------------------------------------------------------------------------
@@ -615,7 +542,12 @@ export class PercpuRef {
   #beginHarvest(rebuilds: number, confirm: (() => void) | undefined): void {
     // LIFE: the switch's own reference: until it is dropped the count cannot reach zero, so confirm comes before release.
     Atomics.add(this.head, COUNT, 1);
-    const period = new GracePeriod(this.#lines, this.slots, this.#barrier, this.#isAlive);
+    // Without a barrier the slots are closed one by one, and there is nothing to wait for.
+    if (this.isClosable) {
+      this.#harvest(rebuilds, confirm);
+      return;
+    }
+    const period = this.grace(this.#isAlive);
     this.#until(
       () => period.poll(),
       () => this.#harvest(rebuilds, confirm),
@@ -633,7 +565,7 @@ export class PercpuRef {
     }
     // ORDER: all slots are summed, then added in ONE step together with the end of BIAS. Slot by slot, or BIAS first, the count
     // could pass zero on the way: the get is on one slot and its put on another (X8b).
-    const amounts = this.#amounts();
+    const amounts = this.#amounts('close');
     let lost: unknown;
     for (;;) {
       const count = Atomics.load(head, COUNT);
@@ -663,11 +595,11 @@ export class PercpuRef {
 
   /** Back to per-CPU mode, as the one switcher. No grace period: whoever has not seen it yet counts in COUNT, which is right too. */
   #spread(): void {
+    // ORDER: BIAS into COUNT before a slot is used again, or a put on COUNT could meet zero while its get is on a slot.
+    Atomics.add(this.head, COUNT, BIAS);
     // What the slots hold from earlier times is declared to be zero instead of being zeroed: so a slot's word has one writer for
     // ever, and its owner can never read it older than it is (the kernel zeroes, and needs its readers' address dependency for it).
-    Atomics.store(this.head, BASE, this.#sum());
-    // ORDER: BIAS into COUNT before ATOMIC goes, or a put on COUNT could meet zero while its get is on a slot.
-    Atomics.add(this.head, COUNT, BIAS);
+    Atomics.store(this.head, BASE, this.sum('open'));
     this.#update((state) => state & ~(ATOMIC | SWITCHING));
     wake(this.head, STATE);
   }
@@ -703,17 +635,9 @@ export class PercpuRef {
   }
 
   /** What was gotten minus what was put on the slots since they are in use, whoever did it and whether or not they still live. */
-  #amounts(): number {
+  #amounts(gate?: 'close'): number {
     // Amounts are shifted by the mark: they are right modulo 2^31, hence the bound on the number of references.
-    return ((this.#sum() - Atomics.load(this.head, BASE)) | 0) >> 1;
-  }
-
-  #sum(): number {
-    let sum = 0;
-    for (let slot = 0; slot < this.slots; slot++) {
-      sum = (sum + (Atomics.load(this.#lines, slot << SLOT_SHIFT) & ~MARK)) | 0;
-    }
-    return sum;
+    return ((this.sum(gate) - Atomics.load(this.head, BASE)) | 0) >> 1;
   }
 
   /** Changes STATE in one step. @returns what it was */

@@ -10,7 +10,7 @@
  *
  * Cost: with an asymmetric barrier (membarrier(2), handed in as a function) enter and leave are a plain load and a plain store
  * each, about 1 ns, and a grace period is two barriers (1 to 30 us each) plus the rest of the sections under way. Without one,
- * enter and leave are atomic stores, about 10 ns. All participants of one area must agree on which.
+ * enter and leave are one atomic operation each, about 10 ns. All participants of one area must agree on which.
  *
  * Does not: nest (an enter inside a section is refused: the section that ends first would end both), tell who publishes what,
  * or wait for participants that are outside, however busy or asleep they are.
@@ -73,7 +73,7 @@ export class Sections {
    * @param words   shared, zeroed when the area was made
    * @param at      index of the first word, a multiple of 16
    * @param slots   1 to 256
-   * @param barrier see `Barrier`; without it, enter and leave are atomic stores
+   * @param barrier see `Barrier`; without it, enter and leave are atomic operations
    * @throws HoldfastError EINVAL for an area that is unaligned or does not fit
    */
   constructor(words: Int32Array, at: number, slots: number, barrier?: Barrier) {
@@ -176,19 +176,17 @@ export class Sections {
 
   #enterAtomic(slot: number): void {
     const index = this.#index(slot);
-    const seen = Atomics.load(this.#lines, index);
-    if ((seen & INSIDE) !== 0) throw nested(slot);
     // ORDER: sequentially consistent, as is the caller's Atomics.load that follows and the waiter's store and load: of the two
-    // sides at least one sees the other.
-    Atomics.store(this.#lines, index, (seen + 1) | 0);
+    // sides at least one sees the other. Setting the bit is without effect where it is set, so a refusal changes nothing.
+    if ((Atomics.or(this.#lines, index, INSIDE) & INSIDE) !== 0) throw nested(slot);
   }
 
   #leaveAtomic(slot: number): void {
     const index = this.#index(slot);
-    const seen = Atomics.load(this.#lines, index);
-    if ((seen & INSIDE) === 0) throw notInside(slot);
     // ORDER: releases all the section did to the waiter whose Atomics.load reads this; no second barrier is needed here.
-    Atomics.store(this.#lines, index, (seen + 1) | 0);
+    if ((Atomics.add(this.#lines, index, 1) & INSIDE) !== 0) return;
+    Atomics.sub(this.#lines, index, 1); // for a moment a waiter took us for inside, which does no harm
+    throw notInside(slot);
   }
 
   #index(slot: number): number {
@@ -251,7 +249,7 @@ export class GracePeriod {
     if (left.length > 0) return false;
     // ORDER: after everybody was seen outside, before the caller touches what the sections touched. On arm64 a plain leaving
     // store may be visible before the section's own loads and stores; a participant that has left passes this barrier after
-    // them. x64 keeps stores in order and does not need it. Without a barrier the leaving store was atomic, which orders too.
+    // them. x64 keeps stores in order and does not need it. Without a barrier leaving was an atomic operation, which orders too.
     this.#barrier?.();
     this.#over = true;
     return true;

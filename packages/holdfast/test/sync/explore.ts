@@ -1,35 +1,40 @@
-// Runs small threads of checked code through every interleaving of their atomic steps.
+// Runs small threads of checked code through every interleaving of their steps, as on a machine with store buffers (x64).
+//
+// Steps are the operations of `Atomics` and the plain reads and writes of the shared words. A plain write goes to the store
+// buffer of its thread, which is emptied in order, at any later moment; the thread itself reads from it, and an atomic operation
+// empties it first. A barrier (membarrier) empties the buffers of all. What arm64 may do beyond that is not explored here.
 //
 // A thread cannot be suspended in the middle of a synchronous function, so it is run again from its start for each step: the
 // steps it has made already return what they returned then, the next one is made for real, and the one after that throws it
-// out. States that were seen before are not followed again, which also ends every spinning wait.
-//
-// Only `Atomics` are steps. So this sees the protocols in the form they have without a barrier, where every access that counts is
-// atomic; plain stores and membarrier are the business of the stress tests.
+// out. States that were seen before are not followed again.
 
-const STATES_MAX = 60_000;
+const STATES_MAX = 100_000;
 const STOP = Symbol('stop');
 const PARK = Symbol('park');
 
 export interface World {
-  /** All shared memory there is. */
-  readonly words: Int32Array;
   /** What has happened so far, in order. */
   readonly notes: readonly string[];
 }
 
-/** A thread: its whole body is run many times, so it may change nothing but `words` (by Atomics) and the notes. */
+/** A thread: its whole body is run many times, so it may change nothing but the words and the notes. */
 export type Thread = (tools: Tools) => void;
 
 export interface Tools {
+  /** The shared words; its plain reads and writes are steps. */
+  readonly words: Int32Array;
   /** Records an event, as a step. */
   note(text: string): void;
   /** Waits until `ready`, then goes on: an `Until` of PercpuRef. */
   until(ready: () => boolean, then: () => void): void;
+  /** Empties the store buffers of all threads, as a step. */
+  barrier(): void;
 }
 
 interface Run {
-  log: unknown[];
+  readonly log: unknown[];
+  /** The store buffer: indices and values, oldest first. */
+  readonly buffer: [number, number][];
   done: boolean;
   /** The memory when it began to look in vain last time: of no use to look again before it has changed. */
   parked: string | undefined;
@@ -37,19 +42,15 @@ interface Run {
   looking: string | undefined;
 }
 
-const real = {
-  load: Atomics.load,
-  store: Atomics.store,
-  add: Atomics.add,
-  compareExchange: Atomics.compareExchange,
-};
+const OPERATIONS = ['load', 'store', 'add', 'sub', 'and', 'or', 'exchange', 'compareExchange', 'notify'] as const;
+type Operation = (array: Int32Array, ...args: number[]) => unknown;
 
 /**
  * Explores everything.
  *
- * @param words   shared memory in its initial state
- * @param threads what runs
- * @param atEnd   called with each different final state; throws when it is wrong
+ * @param words       shared memory in its initial state
+ * @param threads     what runs
+ * @param atEnd       called with each different final state; throws when it is wrong
  * @param preemptions how often a thread that could go on is made to wait for another; default: every interleaving there is
  * @returns number of states seen, and every different list of notes
  */
@@ -61,11 +62,15 @@ export function explore(
 ): { states: number; outcomes: string[] } {
   const seen = new Set<string>();
   const outcomes = new Set<string>();
+  const real = new Map<Int32Array, Int32Array>();
   let notes: string[] = [];
 
+  let runs: Run[] = [];
   let current: Run | undefined;
   let position = 0;
   let free = false;
+
+  /** Makes a step, or repeats its result. */
   const step = <T>(action: () => T): T => {
     if (current === undefined) return action();
     if (position < current.log.length) return current.log[position++] as T;
@@ -76,8 +81,39 @@ export function explore(
     position++;
     return value;
   };
+
+  const drain = (run: Run): void => {
+    for (const [index, value] of run.buffer.splice(0)) words[index] = value;
+  };
+
+  /** The words as the threads see them. */
+  const hooked = (array: Int32Array): Int32Array => {
+    const base = (array.byteOffset - words.byteOffset) / 4;
+    const proxy = new Proxy(array, {
+      get: (target, key) => {
+        if (key === 'subarray') return (begin: number, end: number) => hooked(target.subarray(begin, end));
+        if (typeof key !== 'string' || !/^\d+$/.test(key)) return Reflect.get(target, key, target);
+        return step(
+          () => current?.buffer.findLast(([index]) => index === base + Number(key))?.[1] ?? target[Number(key)],
+        );
+      },
+      set: (target, key, value) => {
+        const index = Number(String(key));
+        step(() => {
+          if (current === undefined) target[index] = value;
+          else current.buffer.push([base + index, value | 0]);
+        });
+        return true;
+      },
+    });
+    real.set(proxy, array);
+    return proxy;
+  };
+
   const tools: Tools = {
+    words: hooked(words),
     note: (text) => void step(() => notes.push(text)),
+    barrier: () => step(() => runs.forEach(drain)),
     until: (ready, then) => {
       const start = position;
       const run = current!;
@@ -105,58 +141,72 @@ export function explore(
     }
   };
 
-  const visit = (runs: readonly Run[], trail: readonly number[], left: number): void => {
-    const last = trail.at(-1) ?? 0;
+  const visit = (now: readonly Run[], trail: readonly string[], last: number, left: number): void => {
     const memory = words.slice();
     const before = [...notes];
     const image = memory.join();
-    const key = JSON.stringify([image, before, runs, left, left < 1 ? last : 0]);
+    const key = JSON.stringify([image, before, now, left, left < 1 ? last : 0]);
     if (seen.has(key)) return;
     seen.add(key);
     if (seen.size > STATES_MAX) throw new Error(`more than ${STATES_MAX} states, schedule ${trail.join('')}`);
-    const canRun = (i: number): boolean => !runs[i]!.done && runs[i]!.parked !== image;
-    let moved = false;
-    for (let i = 0; i < threads.length; i++) {
-      if (!canRun(i)) continue;
-      const preempts = i !== last && canRun(last) ? 1 : 0;
-      moved = true;
-      if (preempts > left) continue;
-      const copy = runs.map((run) => ({ ...run, log: [...run.log] }));
-      copy[i]!.parked = undefined;
+
+    /** Makes one move in a copy of the state, looks at all that follows, and comes back. */
+    const follow = (name: string, next: number, cost: number, move: (copy: Run[]) => void): void => {
+      runs = now.map((run) => ({ ...run, log: [...run.log], buffer: [...run.buffer] }));
+      const copy = runs;
       try {
-        advance(threads[i]!, copy[i]!);
-        visit(copy, [...trail, i], left - preempts);
+        move(copy);
+        visit(copy, [...trail, name], next, left - cost);
       } catch (error) {
         if (error instanceof Error && !error.message.includes('schedule')) {
-          error.message += `\nschedule ${[...trail, i].join('')}, notes ${notes.join(' ')}`;
+          error.message += `\nschedule ${[...trail, name].join('')}, notes ${notes.join(' ')}`;
         }
         throw error;
       }
       words.set(memory);
       notes = [...before];
+    };
+
+    const canRun = (i: number): boolean => !now[i]!.done && now[i]!.parked !== image;
+    let moved = false;
+    for (const [i, thread] of threads.entries()) {
+      const oldest = now[i]!.buffer[0];
+      if (oldest !== undefined) {
+        moved = true;
+        follow(`(${i})`, last, 0, (copy) => {
+          copy[i]!.buffer.shift();
+          words[oldest[0]] = oldest[1];
+        });
+      }
+      if (!canRun(i)) continue;
+      moved = true;
+      const cost = i !== last && canRun(last) ? 1 : 0;
+      if (cost > left) continue;
+      follow(String(i), i, cost, (copy) => {
+        copy[i]!.parked = undefined;
+        advance(thread, copy[i]!);
+      });
     }
     if (moved) return;
-    if (runs.some((run) => !run.done))
-      throw new Error(`deadlock\nschedule ${trail.join('')}, notes ${notes.join(' ')}`);
+    if (now.some((run) => !run.done)) throw new Error(`deadlock\nschedule ${trail.join('')}, notes ${notes.join(' ')}`);
     outcomes.add(notes.join(' '));
-    atEnd({ words, notes });
+    atEnd({ notes });
   };
 
-  Object.assign(Atomics, {
-    load: (array: Int32Array, i: number) => step(() => real.load(array, i)),
-    store: (array: Int32Array, i: number, value: number) => step(() => real.store(array, i, value)),
-    add: (array: Int32Array, i: number, value: number) => step(() => real.add(array, i, value)),
-    compareExchange: (array: Int32Array, i: number, expected: number, value: number) =>
-      step(() => real.compareExchange(array, i, expected, value)),
-  });
+  const table = Atomics as unknown as Record<(typeof OPERATIONS)[number], Operation>;
+  const originals = OPERATIONS.map((operation) => [operation, table[operation]] as const);
+  for (const [operation, original] of originals) {
+    table[operation] = (array, ...args) =>
+      step(() => {
+        if (current !== undefined) drain(current);
+        return original.call(Atomics, real.get(array) ?? array, ...args);
+      });
+  }
   try {
-    visit(
-      threads.map(() => ({ log: [], done: false, parked: undefined, looking: undefined })),
-      [],
-      preemptions,
-    );
+    const start = threads.map(() => ({ log: [], buffer: [], done: false, parked: undefined, looking: undefined }));
+    visit(start, [], 0, preemptions);
   } finally {
-    Object.assign(Atomics, real);
+    for (const [operation, original] of originals) table[operation] = original;
   }
   return { states: seen.size, outcomes: [...outcomes].sort() };
 }

@@ -371,7 +371,7 @@ test('R22: at rest the count is gets - puts + initial + switch, whatever happene
         const wait = deferred();
         const { ref, words } = make(ALLOW_REINIT, wait);
         // Slots may hold anything from an earlier life.
-        words.fill((start & ~MARK) | 0, HEAD_WORDS);
+        words.fill(start, HEAD_WORDS);
         ref.initialize(ALLOW_REINIT);
         let held = 0;
         let initial = 1;
@@ -538,6 +538,23 @@ test('R31 X22: a live participant in the middle of an operation is waited for, a
   words[HEAD_WORDS]! |= MARK; // it has read STATE as per-CPU, and is stopped
   ref.kill();
   assert.deepEqual([ref.count(), events], [1, []]);
+});
+
+test('R31: reset takes the mark of a dead owner away and leaves its amount, so that nobody waits for the next owner', () => {
+  const { ref, words } = make(ALLOW_REINIT);
+  ref.getMany(1, 3);
+  words[HEAD_WORDS + SLOT_WORDS]! |= MARK;
+  ref.reset(1);
+  ref.reset(0);
+  assert.equal(words[HEAD_WORDS + SLOT_WORDS]! & MARK, 0);
+  assert.equal(ref.count(), 4);
+  ref.kill();
+  assert.equal(ref.count(), 3);
+  refused('EINVAL', () => ref.reset(SLOTS));
+  const { ref: closable, words: closed } = make(INIT_ATOMIC, { barrier: undefined });
+  const before = closed.slice();
+  closable.reset(0);
+  assert.deepEqual(closed, before);
 });
 
 test('R32: an operation in per-CPU mode writes to the slot of its caller and nowhere else', () => {
