@@ -7,7 +7,7 @@
  * Kernel counterpart: the `genpool_algo_t` functions of `lib/genalloc.c` with their `struct genpool_data_*`.
  */
 import { HoldfastError } from '../errors.ts';
-import { type Address, checkBytes, checkInteger, checkWide, readNumber, readWide, writeWide } from './address.ts';
+import { type Address, checkBytes, checkInteger, readNumber, readWide, writeWide } from './address.ts';
 import { ALGORITHM, ALGORITHM_RECORD_WORDS, ALGORITHM_RECORDS } from './pool.layout.ts';
 
 export const FIRST_FIT = 0;
@@ -70,35 +70,38 @@ export function fixedAlloc(offset: Address): Algorithm {
 }
 
 /**
- * Makes `algorithm` the pool's, in one step. The caller holds the pool's LOCK.
+ * Makes `algorithm` the pool's. The caller holds LOCK, and then publishes a new EPOCH.
  *
  * CRASH: killed before the last line, the old algorithm stands; the record that was being written is nobody's.
  */
-export function publishAlgorithm(words: Int32Array, algorithm: Algorithm): void {
-  const version = (Atomics.load(words, ALGORITHM) >>> 2) + 1;
-  const record = ALGORITHM_RECORDS + (version & 3) * ALGORITHM_RECORD_WORDS;
+export function writeAlgorithm(words: Int32Array, algorithm: Algorithm): void {
+  const other = 1 - (Atomics.load(words, ALGORITHM) & 1);
+  const record = recordAt(other);
   Atomics.store(words, record, algorithm.kind);
-  writeWide(words, record + 1, checkWide('setAlgo', 'bytes', algorithm.bytes));
-  // ORDER: the record before the word that names it: whoever reads the word reads a whole record.
-  Atomics.store(words, ALGORITHM, (version << 2) | (version & 3));
+  writeWide(words, record + 1, BigInt(algorithm.bytes));
+  // ORDER: the record before the word that names it. This record was the pool's until the last EPOCH but one: who still reads
+  // it finds EPOCH moved afterwards.
+  Atomics.store(words, ALGORITHM, other);
 }
 
-/** The pool's algorithm. @throws ERR_HOLDFAST_GENALLOC_CORRUPT when the words hold none */
+/**
+ * The pool's algorithm; the caller makes sure that EPOCH stands still.
+ *
+ * @throws ERR_HOLDFAST_GENALLOC_CORRUPT when the words hold none
+ */
 export function readAlgorithm(words: Int32Array): Algorithm {
-  for (;;) {
-    const published = Atomics.load(words, ALGORITHM);
-    const record = ALGORITHM_RECORDS + (published & 3) * ALGORITHM_RECORD_WORDS;
-    const kind = Atomics.load(words, record);
-    const narrow = readNumber(words, record + 1);
-    const bytes = Number.isSafeInteger(narrow) ? narrow : readWide(words, record + 1);
-    // ORDER: the same word again, last: the record was not rewritten while we read it, which takes four publications.
-    if (Atomics.load(words, ALGORITHM) !== published) continue;
-    if (kind < FIRST_FIT || kind > BEST_FIT) {
-      throw new HoldfastError(
-        'ERR_HOLDFAST_GENALLOC_CORRUPT',
-        `The pool names algorithm ${kind}, and there are only ${NAMES.length}: its words have been damaged; make it anew.`,
-      );
-    }
-    return make(kind, bytes);
+  const record = recordAt(Atomics.load(words, ALGORITHM) & 1);
+  const kind = Atomics.load(words, record);
+  const near = readNumber(words, record + 1);
+  if (NAMES[kind] === undefined) {
+    throw new HoldfastError(
+      'ERR_HOLDFAST_GENALLOC_CORRUPT',
+      `The pool names algorithm ${kind}, and there are only ${NAMES.length}: its words have been damaged; make it anew.`,
+    );
   }
+  return make(kind, Number.isSafeInteger(near) ? near : readWide(words, record + 1));
+}
+
+function recordAt(index: number): number {
+  return ALGORITHM_RECORDS + index * ALGORITHM_RECORD_WORDS;
 }

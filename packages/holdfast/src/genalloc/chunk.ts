@@ -32,9 +32,10 @@ export class Chunk {
   /** FREED when the chunk was last found to have no room. */
   freedSeen = 0;
 
-  constructor(words: Int32Array, slot: number, order: number, wide: boolean) {
+  /** @param state what the slot's STATE was just now, not EMPTY: read once, since it may change under our eyes */
+  constructor(words: Int32Array, slot: number, state: number, order: number, wide: boolean) {
     this.slot = slot;
-    this.state = Atomics.load(words, slot + L.STATE);
+    this.state = state;
     this.stamp = Atomics.load(words, slot + L.CHUNK_STAMP);
     this.start = wide ? Number.NaN : readNumber(words, slot + L.START);
     this.startWide = readWide(words, slot + L.START);

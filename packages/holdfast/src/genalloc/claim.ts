@@ -129,7 +129,9 @@ export function claimRun(words: Int32Array, chunk: Chunk, first: number, count: 
   }
   const isClaimed = at < low;
   if (!isClaimed) {
-    if (at < high) clearRun(words, chunk, (at + 1) * L.WORD_GRANULES, end, exact);
+    if (at < high && !clearRun(words, chunk, (at + 1) * L.WORD_GRANULES, end, exact)) {
+      throw corrupt('half a claim was freed by somebody else');
+    }
     // ORDER: before PENDING falls. Who reads PENDING 0 and then FREED sees that something has become free.
     giveBack(words, chunk, count);
   }

@@ -23,7 +23,7 @@ export function createWords(options: PoolCreateOptions): Int32Array {
   const length = wordsFor({ chunks, granules });
   const words = wordsIn('create', options.buffer ?? new SharedArrayBuffer(length * 4), byteOffset, length);
   // CRASH: until MAGIC is there, which comes last, nobody takes this for a pool.
-  words.fill(0);
+  words.fill(0, 0, L.mapAreaAt(chunks)); // each chunk clears its own part of the map
   words[L.VERSION] = L.VERSION_VALUE;
   words[L.ORDER] = order;
   words[L.FLAGS] = (exact ? L.FLAG_EXACT : 0) | (addresses === 'bigint' ? L.FLAG_WIDE : 0);

@@ -59,6 +59,7 @@ export class Picture {
       const state = Atomics.load(words, L.POOL_STATE);
       const chunks = readChunks(words, this.order, this.wide);
       const algorithm = readAlgorithm(words);
+      // ORDER: EPOCH again, last: what was read belongs together.
       if (Atomics.load(words, L.EPOCH) !== epoch) continue;
       if (state === L.POOL_DESTROYED) {
         throw new HoldfastError('ESTALE', `${operation} was called on a pool that has been destroyed: make a new one.`);

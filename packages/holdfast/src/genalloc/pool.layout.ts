@@ -55,14 +55,16 @@ export const LOCK = 16;
 export const EPOCH = 17;
 /** Counts the chunks ever added: the order in which they are searched. */
 export const STAMP = 18;
-/** The pool's algorithm: version << 2 | index of its record. */
+/** Which of the two records is the pool's algorithm: 0 or 1. */
 export const ALGORITHM = 19;
 export const POOL_STATE = 20;
 export const POOL_LIVE = 0;
 /** `destroy` looks whether the pool is empty. */
 export const POOL_CLOSING = 1;
 export const POOL_DESTROYED = 2;
-/** Four records of kind, argument (low, high), unused: a record is rewritten only when three newer ones have been published. */
+/** Slots from here on have never been used. */
+export const SLOTS_USED = 21;
+/** Two records of kind and argument (low, high). The one that ALGORITHM does not name is rewritten. */
 export const ALGORITHM_RECORDS = 32;
 export const ALGORITHM_RECORD_WORDS = 4;
 

@@ -27,7 +27,7 @@
  */
 import { HoldfastError } from '../errors.ts';
 import { type Address, checkBytes, checkInteger, checkWide, invalid, TWO_64 } from './address.ts';
-import { type Algorithm, FIRST_FIT_ALIGN, FIXED_ALLOC, firstFit, publishAlgorithm } from './algorithm.ts';
+import { type Algorithm, FIRST_FIT_ALIGN, FIXED_ALLOC, firstFit, writeAlgorithm } from './algorithm.ts';
 import { availBytes } from './chunk.ts';
 import { give, wraps } from './give.ts';
 import { createWords, openWords, wordsFor } from './header.ts';
@@ -269,7 +269,7 @@ export class GenPool<A extends Address = number> {
     this.#checkAlgorithm('setAlgo', chosen);
     this.#picture.look('setAlgo');
     underLock(words, 'setAlgo', () => {
-      publishAlgorithm(words, chosen);
+      writeAlgorithm(words, chosen);
       publish(words);
     });
   }

@@ -7,7 +7,7 @@
  *
  * The caller guarantees silence: nobody is inside the pool, here or in any other process, until this has returned.
  *
- * Costs: a copy of the bitmaps, and a write of every word of the map.
+ * Costs: a copy of the bitmaps, and a write of every word of the map. The writes are plain; EPOCH publishes them.
  *
  * CRASH: killed in the middle of it, run it again; it reads nothing that it writes.
  */
@@ -66,11 +66,9 @@ function writeMap(words: Int32Array, chunk: Chunk, map: Int32Array): void {
       for (let bits = ~word & L.FULL; bits !== 0; bits &= bits - 1) free++;
     }
     if (open > 0) groups++;
-    Atomics.store(words, chunk.open + group, open);
+    words[chunk.open + group] = open;
   }
-  map.forEach((word, index) => {
-    Atomics.store(words, chunk.map + index, word);
-  });
+  words.set(map, chunk.map);
   const { slot } = chunk;
   Atomics.store(words, slot + L.GROUPS, groups);
   Atomics.store(words, slot + L.PENDING, 0);

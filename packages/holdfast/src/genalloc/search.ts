@@ -13,7 +13,7 @@
  */
 import { BEST_FIT, FIRST_FIT, FIRST_FIT_ALIGN, FIRST_FIT_ORDER_ALIGN } from './algorithm.ts';
 import type { Chunk } from './chunk.ts';
-import { FULL, GROUP_WORDS } from './pool.layout.ts';
+import { FULL, GROUP_WORDS, GROUPS } from './pool.layout.ts';
 
 /** Number of zeros below the lowest 1 of `bits`, which is not 0. */
 function trailingZeros(bits: number): number {
@@ -221,6 +221,7 @@ export function search(
   order: number,
   exact: boolean,
 ): number {
+  if (words[chunk.slot + GROUPS] === 0) return -1;
   switch (kind) {
     case FIRST_FIT:
       return count === 1 ? firstFree(words, chunk) : firstRun(words, chunk, count);

@@ -55,9 +55,11 @@ export function readChunks(words: Int32Array, order: number, wide: boolean): Chu
   for (;;) {
     const epoch = Atomics.load(words, L.EPOCH);
     const chunks: Chunk[] = [];
-    for (let number = 0; number < words[L.SLOTS]!; number++) {
+    const used = Math.min(Atomics.load(words, L.SLOTS_USED), words[L.SLOTS]!);
+    for (let number = 0; number < used; number++) {
       const slot = L.slotAt(number);
-      if (Atomics.load(words, slot + L.STATE) !== L.EMPTY) chunks.push(new Chunk(words, slot, order, wide));
+      const state = Atomics.load(words, slot + L.STATE);
+      if (state !== L.EMPTY) chunks.push(new Chunk(words, slot, state, order, wide));
     }
     // ORDER: EPOCH again, last. A slot can only have changed its chunk under our eyes if a chunk was removed meanwhile.
     if (Atomics.load(words, L.EPOCH) !== epoch) continue;
@@ -92,14 +94,15 @@ export function addChunk(words: Int32Array, order: number, wide: boolean, chunk:
     );
   }
   const granules = Math.floor(chunk.size / 2 ** order);
-  const slot = emptySlot(words);
+  const number = emptySlot(words);
   const map = granules > L.GRANULES_MAX ? -1 : freeMap(words, chunks, L.mapWords(granules));
-  if (slot < 0 || map < 0) {
+  if (number < 0 || map < 0) {
     throw new HoldfastError(
       'ENOMEM',
       `The pool has no room to describe a chunk of ${granules} granules beside its ${chunks.length} chunks: it was made for ${words[L.SLOTS]} chunks, and for fewer granules. Make it larger (create: chunks, granules).`,
     );
   }
+  const slot = L.slotAt(number);
   // CRASH: until STATE is written the slot is EMPTY and what is written here is nobody's.
   formatMap(words, L.mapAreaAt(words[L.SLOTS]!) + map, granules);
   Atomics.store(words, slot + L.GROUPS, Math.ceil(L.bitmapWords(granules) / L.GROUP_WORDS));
@@ -110,6 +113,7 @@ export function addChunk(words: Int32Array, order: number, wide: boolean, chunk:
   Atomics.store(words, slot + L.GRANULES, granules);
   Atomics.store(words, slot + L.MAP, map);
   Atomics.store(words, slot + L.CHUNK_STAMP, Atomics.add(words, L.STAMP, 1) + 1);
+  if (number >= Atomics.load(words, L.SLOTS_USED)) Atomics.store(words, L.SLOTS_USED, number + 1);
   // ORDER: STATE after all that it announces, EPOCH after STATE: who sees the new EPOCH sees the whole chunk.
   Atomics.store(words, slot + L.STATE, chunk.state);
   publish(words);
@@ -127,13 +131,13 @@ export function isIdle(words: Int32Array, chunk: Chunk): boolean {
   return usedGranules(words, chunk) === 0;
 }
 
-/** Marks all granules of a map free, and those behind the end taken. */
-export function formatMap(words: Int32Array, map: number, granules: number): void {
+/** Marks all granules of a map free, and those behind the end taken. Plain writes: nobody knows of it before it is published. */
+function formatMap(words: Int32Array, map: number, granules: number): void {
   const length = L.bitmapWords(granules);
-  for (let at = map; at < map + length; at++) Atomics.store(words, at, 0);
-  if (length > 0) Atomics.store(words, map + length - 1, beyondEnd(granules));
+  words.fill(0, map, map + length);
+  if (length > 0) words[map + length - 1] = beyondEnd(granules);
   for (let index = 0; index < length; index += L.GROUP_WORDS) {
-    Atomics.store(words, map + length + index / L.GROUP_WORDS, Math.min(L.GROUP_WORDS, length - index));
+    words[map + length + index / L.GROUP_WORDS] = Math.min(L.GROUP_WORDS, length - index);
   }
 }
 
@@ -143,9 +147,10 @@ export function beyondEnd(granules: number): number {
   return taken | (taken << L.LAST_SHIFT);
 }
 
+/** The number of the first EMPTY slot, or -1. */
 function emptySlot(words: Int32Array): number {
   for (let number = 0; number < words[L.SLOTS]!; number++) {
-    if (Atomics.load(words, L.slotAt(number) + L.STATE) === L.EMPTY) return L.slotAt(number);
+    if (Atomics.load(words, L.slotAt(number) + L.STATE) === L.EMPTY) return number;
   }
   return -1;
 }

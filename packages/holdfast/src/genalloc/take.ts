@@ -28,15 +28,17 @@ import type { Picture } from './picture.ts';
 import * as L from './pool.layout.ts';
 import { firstFree, search } from './search.ts';
 
-/** How often is looked again when what was seen cannot be believed. */
+/** How often is looked again when what was seen cannot be believed, though the others go on. */
 const ROUNDS = 1000;
+/** How often a claim that another has under way is looked at before he is taken to stand still. */
+const LOOKS = 1000;
 /** How often one granule that must be there is searched. More means that the words are damaged. */
 const SEARCHES = 100_000;
 
-/** Results of {@link take} and {@link takeFrom} that are no place: there is none; it is not known; the structure has moved. */
+/** Results that are no place: there is none; it is not known, now, or as long as somebody stands still. */
 export const FULL = -1;
 export const BUSY = -2;
-const MOVED = -3;
+const UNKNOWN = -3;
 
 /**
  * Takes `count` granules, and leaves the place in `picture.hit` and `picture.index`.
@@ -49,7 +51,7 @@ export function take(picture: Picture, count: number, kind: number, data: number
   const isAnywhere = count === 1 && kind !== FIRST_FIT_ALIGN && kind !== FIXED_ALLOC;
   for (let round = 0; round < ROUNDS; round++) {
     const { online } = picture;
-    let isKnown = true;
+    let result = FULL;
     for (let number = 0; number < online.length; number++) {
       const chunk = online[number]!;
       if (count > chunk.granules) continue;
@@ -62,21 +64,19 @@ export function take(picture: Picture, count: number, kind: number, data: number
         picture.index = index;
         return 0;
       }
-      if (index === FULL) continue;
-      isKnown = false;
-      if (index === BUSY) continue;
-      picture.look('alloc');
-      break;
+      if (index < result) result = index;
     }
-    if (isKnown && areStillFull(picture.words, online, count)) return FULL;
+    if (result === FULL && areStillFull(picture.words, online, count)) return FULL;
+    if (result === BUSY) return BUSY;
+    picture.look('alloc');
   }
   return BUSY;
 }
 
-/** Takes one granule of `chunk`, which is reserved. @returns it, or MOVED */
+/** Takes one granule of `chunk`, which is reserved. @returns it, or UNKNOWN */
 function takeReserved(picture: Picture, chunk: Chunk, kind: number): number {
   const { words, order, exact } = picture;
-  if (hasMoved(picture, chunk, 1)) return MOVED;
+  if (hasMoved(picture, chunk, 1)) return UNKNOWN;
   for (let round = 0; round < SEARCHES; round++) {
     const index = kind === BEST_FIT ? search(words, chunk, 1, kind, 0, order, exact) : firstFree(words, chunk);
     if (index >= 0 && claimOne(words, chunk, index, exact)) return index;
@@ -85,7 +85,7 @@ function takeReserved(picture: Picture, chunk: Chunk, kind: number): number {
   throw corrupt('a granule is reserved, but there is none');
 }
 
-/** Searches, reserves and takes `count` granules of `chunk`. @returns the first one, or FULL, BUSY or MOVED */
+/** Searches, reserves and takes `count` granules of `chunk`. @returns the first one, or FULL, BUSY or UNKNOWN */
 function takeFound(picture: Picture, chunk: Chunk, count: number, kind: number, data: number): number {
   const { words, order, exact } = picture;
   const freedAt = chunk.slot + L.FREED;
@@ -96,17 +96,26 @@ function takeFound(picture: Picture, chunk: Chunk, count: number, kind: number, 
       // ORDER: the scan, then PENDING, then FREED. A claim whose bits the scan met either has succeeded, or stands in PENDING,
       // or was given back and has moved FREED. FREED by an addition of 0, not a load: on arm64 the plain reads of the
       // scan may otherwise come after it (acquire and release would do).
-      if (Atomics.load(words, chunk.slot + L.PENDING) !== 0) return BUSY;
-      if (Atomics.add(words, freedAt, 0) !== freed) return BUSY;
+      if (Atomics.load(words, chunk.slot + L.PENDING) !== 0) return standsStill(words, chunk) ? BUSY : UNKNOWN;
+      if (Atomics.add(words, freedAt, 0) !== freed) return UNKNOWN;
       chunk.freedSeen = freed;
       return FULL;
     }
     // Refused although there is a place: somebody has reserved and not yet claimed, or cleared and not yet accounted.
-    if (!reserve(words, chunk, count)) return BUSY;
-    if (hasMoved(picture, chunk, count)) return MOVED;
+    if (!reserve(words, chunk, count)) return UNKNOWN;
+    if (hasMoved(picture, chunk, count)) return UNKNOWN;
     if (claimRun(words, chunk, index, count, exact)) return index;
   }
-  return BUSY;
+  return UNKNOWN;
+}
+
+/** Whether nobody finishes a claim over several words in `chunk`, as if its claimer had been stopped or killed. */
+function standsStill(words: Int32Array, chunk: Chunk): boolean {
+  const pending = Atomics.load(words, chunk.slot + L.PENDING);
+  for (let look = 0; look < LOOKS; look++) {
+    if (pending === 0 || Atomics.load(words, chunk.slot + L.PENDING) !== pending) return false;
+  }
+  return true;
 }
 
 /** Whether the picture is old; if so, gives the reservation back. */

@@ -157,6 +157,77 @@ describe('no false "full"', () => {
     assert.deepEqual([...seen].sort(), ['busy', 'full', 'taken'], 'all of it happens');
   });
 
+  test('G25: X13: nor that there is no run, when only half a claim stands in it', () => {
+    const seen = new Set<string>();
+    atEachPair(
+      world(64, -40, 10, -1, 13),
+      ({ a }) => take(a, 40),
+      ({ b }) => take(b, 1, fixedAlloc(0)),
+      ({ c }) => take(c, 20),
+      ({ a, live }, first, second, third) => {
+        checkSound(a, plus(live, [first, 40], [second, 1], [third, 20]));
+        // When the first one gives up, there have been 39 free granules in a row all the time.
+        if (first !== 0) assert.notEqual(third, 'full');
+        seen.add(typeof third === 'number' ? 'taken' : third);
+      },
+    );
+    assert.deepEqual([...seen].sort(), ['busy', 'full', 'taken']);
+  });
+
+  test('G25: a place that moves behind the scan while it runs is found all the same', () => {
+    // The scan has no atomic step to stop at. So A is stopped in the arithmetic with which it looks at a word.
+    const { clz32 } = Math;
+    const hole = 4 + 2 + 15 * 6 + 4;
+    let stops = 0;
+    for (let hasStopped = true; hasStopped; stops++) {
+      const { a, b, live } = world(128, 4, 2, ...Array(15).fill([-1, 5]).flat(), 4, -2, 26)();
+      let calls = 0;
+      hasStopped = false;
+      Math.clz32 = (bits) => {
+        if (calls++ === stops) {
+          Math.clz32 = clz32;
+          hasStopped = true;
+          b.free(...live[1]!);
+          assert.equal(take(b, 2, fixedAlloc(hole)), hole);
+        }
+        return clz32(bits);
+      };
+      try {
+        assert.equal(take(a, 2), hasStopped ? 4 : hole, `stopped at ${stops}`);
+      } finally {
+        Math.clz32 = clz32;
+      }
+    }
+    assert.ok(stops > 5, `${stops}`);
+  });
+
+  test('G25: nor is a place missed that moves from the chunk ahead to the chunk behind', () => {
+    for (const size of [1, 20]) {
+      const seen = new Set<Taken>();
+      atEachStep(
+        () => {
+          const a = poolOf({ granules: size + 1 });
+          a.add(1000, size);
+          assert.equal(a.alloc(size), 1000);
+          return { a, b: attached(a) };
+        },
+        ({ a }) => take(a, size),
+        ({ b }) => {
+          b.free(1000, size);
+          return take(b, size + 1);
+        },
+        (_world, mine, yours) => {
+          assert.ok(
+            mine === 0 ? yours === 'full' || yours === 'busy' : mine === 1000 && yours === 0,
+            `${mine} ${yours}`,
+          );
+          seen.add(mine);
+        },
+      );
+      assert.deepEqual(seen, new Set([1000, 0]));
+    }
+  });
+
   test('G25: one granule is always found when one was free, though the free one moves about', () => {
     atEachPair(
       world(48, 15, -1, 15, 1, 15),
@@ -256,6 +327,17 @@ describe('avail', () => {
         (_world, _a, [avail, drained]) => assert.ok(drained >= avail, `${avail} were promised, ${drained} found`),
       );
     }
+  });
+
+  test('G27: it is not more than there was, though others take and free while it adds up', () => {
+    atEachStep(
+      world(100, 20, 10),
+      ({ a }) => a.avail(),
+      ({ b }) => {
+        for (let round = 0; round < 5; round++) b.free(b.alloc(7), 7);
+      },
+      (_world, avail) => assert.ok(avail <= 70, `${avail}`),
+    );
   });
 });
 
@@ -440,6 +522,27 @@ describe('the structure changes', () => {
     }
   });
 
+  test('G32 G27: a reservation in a chunk that is gone is given back to no other', () => {
+    for (const size of [1, 30]) {
+      atEachPair(
+        () => {
+          const made = world(64)();
+          made.a.add(1000, 64);
+          return { ...made, b: attached(made.a), c: attached(made.a) };
+        },
+        ({ a }) => take(a, size),
+        ({ b }) => {
+          b.retire(1000);
+          b.removeChunk(1000);
+        },
+        ({ c }) => {
+          if (!c.hasAddr(1000, 1)) c.add(5000, 48);
+        },
+        ({ a }, mine) => checkSound(a, [[mine as number, size]]),
+      );
+    }
+  });
+
   test('G33: algorithm and data are never of two different algorithms', () => {
     // With the offset of one and the kind of the other, A would get 6, or nothing.
     const places = new Set<Taken>();
@@ -457,6 +560,28 @@ describe('the structure changes', () => {
       (_world, mine) => places.add(mine),
     );
     assert.deepEqual(places, new Set([16, 6]));
+  });
+
+  test('G33: nor in a picture that is taken while it is set twice', () => {
+    const places = new Set<Taken>();
+    atEachStep(
+      () => {
+        const made = world(64, 1, -3, 1, -11, 1)();
+        made.b.setAlgo(firstFitAlign(16)); // A has not looked since
+        return made;
+      },
+      ({ a }) => {
+        const addr = a.alloc(1);
+        return addr < 0 ? a.lastFailure! : addr;
+      },
+      ({ b }) => {
+        b.setAlgo(fixedAlloc(6));
+        b.setAlgo(fixedAlloc(20));
+      },
+      (_world, mine) => places.add(mine),
+    );
+    // 6 would be the one in between, which nobody sees; and an alignment of 20 is what the two others make when mixed.
+    assert.deepEqual(places, new Set([20, 32]));
   });
 
   test('G33: who attaches while the algorithm is set again and again reads a whole one', () => {
@@ -509,6 +634,17 @@ describe('the structure changes', () => {
       },
     );
   });
+});
+
+test('G34: who allocates while destroy looks for blocks is not told that the pool is full', () => {
+  const seen = new Set<Taken>();
+  atEachStep(
+    world(64, 10),
+    ({ a }) => assert.throws(() => a.destroy(), { code: 'EBUSY' }),
+    ({ b }) => take(b, 1),
+    (_world, _destroyed, taken) => seen.add(taken),
+  );
+  assert.deepEqual(seen, new Set([10, 'busy']));
 });
 
 describe('killed at any step', () => {
