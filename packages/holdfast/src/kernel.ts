@@ -21,10 +21,12 @@ export {
   ALLOW_REINIT,
   INIT_ATOMIC,
   INIT_DEAD,
+  type Misuse,
   PercpuRef,
   type PercpuRefOptions,
+  type Reason,
   type Until,
   untilAsync,
 } from './sync/percpu-ref.ts';
-export { type Barrier, GracePeriod, Sections } from './sync/rcu.ts';
+export { type Barrier, type GraceOptions, GracePeriod, Sections, type SynchronizeOptions } from './sync/rcu.ts';
 export { type WaitResult, wait, wake } from './sync/wait.ts';
