@@ -77,7 +77,8 @@ export class KernelModel {
         return this.#put(number, counter, amount);
       case 'tryget':
       case 'tryget_live': {
-        const taken = counter.percpu || ((line['op'] === 'tryget' || !counter.dying) && counter.count !== 0);
+        const isNone = counter.count === 0 && !counter.switching; // see #put
+        const taken = counter.percpu || ((line['op'] === 'tryget' || !counter.dying) && !isNone);
         if (taken) counter.count += amount;
         return taken;
       }
