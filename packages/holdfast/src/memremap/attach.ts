@@ -13,7 +13,7 @@ import type { Geometry, Layout } from './control.ts';
 import { Frames } from './frames.ts';
 import { Holds } from './holds.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
-import { M_DRAINED, M_DRAINED_AT, M_KILLED, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
+import { M_DRAINED, M_DRAINED_AT, M_DRIVER, M_KILLED, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
 import { reap, repair } from './recovery.ts';
 
 /** What the layers above bring along. */
@@ -67,9 +67,11 @@ export function assemble(
     const record = layout.maps + number * layout.mapWords;
     const ref = new PercpuRef(words, record + layout.mapRef, slots, {
       // ORDER: runs in the step that brings the count to zero, or in the recovery that finds it there: DRAINED is never early.
+      // The time before the state: who sees DRAINED may read it.
       release: () => {
-        if (Atomics.compareExchange(words, record + M_STATE, M_KILLED, M_DRAINED) !== M_KILLED) return;
+        if (Atomics.load(words, record + M_STATE) !== M_KILLED) return;
         stampWords(words, record + M_DRAINED_AT, around.now());
+        Atomics.compareExchange(words, record + M_STATE, M_KILLED, M_DRAINED);
         wasDrained();
       },
       barrier: around.barrier,
@@ -97,34 +99,74 @@ export function assemble(
   };
 }
 
-/** Joins the region whose control block is `words`. @throws EUSERS (full), ETIMEDOUT (a dead participant cannot be reaped) */
+/**
+ * Joins the region whose control block is `words`. What `around` brings along is closed when that fails.
+ *
+ * @throws EUSERS (full), ETIMEDOUT (a dead participant cannot be reaped)
+ */
 export function attach(words: Int32Array, geometry: Geometry, layout: Layout, around: Surroundings): Attachment {
+  const { liveness } = around;
+  try {
+    return join(words, geometry, layout, around);
+  } catch (error) {
+    // LIFE: and with it the lock of the slot, if we had come to that.
+    liveness.close();
+    throw error;
+  }
+}
+
+function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Surroundings): Attachment {
   let memory: Memory | undefined;
   const parts = assemble(words, geometry, layout, around, () => memory?.wasDrained());
-  const { participants, liveness } = parts;
-  const slot = participants.join(around.identity, around.now(), (dead) => {
-    if (repair(parts, dead, [dead])) return;
-    throw new HoldfastError(
-      'ETIMEDOUT',
-      `participant ${dead} died, and cannot be cleaned up while a living one stands still in the middle of an operation; is a process of the region stopped?`,
-    );
-  });
+  const { participants } = parts;
+  // Before there is a slot to give back.
+  const events = new Events(around.listen);
+  let slot: number;
+  try {
+    slot = participants.join(around.identity, around.now(), (dead) => {
+      if (repair(parts, dead, [dead])) return;
+      throw new HoldfastError(
+        'ETIMEDOUT',
+        `participant ${dead} died, and cannot be cleaned up while a living one stands still in the middle of an operation; is a process of the region stopped?`,
+      );
+    });
+  } catch (error) {
+    events.close();
+    throw error;
+  }
   memory = new Memory(parts, slot, (of) => void reap(of.parts, of.slot));
   const holds = new Holds(memory);
-  const events = new Events(around.listen);
-  let attached = true;
+  let isAttached = true;
   return {
     memory,
     holds,
     events,
     detach() {
-      if (!attached) return;
-      attached = false;
-      events.close();
-      participants.leaving(slot);
-      holds.putAll();
-      participants.vacate(slot);
-      liveness.close();
+      if (isAttached) {
+        isAttached = false;
+        leave(memory, holds, events);
+      }
     },
   };
+}
+
+/** Puts all that the participant has and gives its slot back. */
+function leave(memory: Memory, holds: Holds, events: Events): void {
+  const { slot, parts } = memory;
+  const { participants, maps, words, liveness } = parts;
+  events.close();
+  participants.leaving(slot);
+  try {
+    holds.putAll();
+  } finally {
+    // Whatever a pageFree of the user's throws, the slot is given back whole.
+    for (const map of maps) {
+      while (memory.pins(map, slot) > 0) memory.dropPin(map);
+      // Whose teardown is under way in this thread hears ENODEV; somebody else may go on with it.
+      Atomics.compareExchange(words, map.record + M_DRIVER, slot + 1, 0);
+    }
+    memory.close();
+    participants.vacate(slot);
+    liveness.close();
+  }
 }

@@ -123,7 +123,8 @@ export class Frames {
    * Publishes the idle block at `frame` with participant `slot` as its first holder (or, with `resident`, none but the map).
    * The caller owns the pages by the pool's bitmap, or asks for a single page that others may ask for as well.
    *
-   * @returns false when the page was not idle (only possible without a pool): nothing has changed, the caller's bit included
+   * @returns false when the page was not idle (only possible without a pool). The caller's bit is clear again, but it may have kept
+   *          the last put of whoever was faster from freeing the page: the caller goes on with `tryHold`, or asks `tryFree`
    */
   acquire(frame: number, pages: number, unusedBytes: number, slot: number, resident = false): boolean {
     const words = this.#words;
@@ -179,12 +180,14 @@ export class Frames {
 
   /**
    * Puts the hold of `slot`: clears its bit, and frees the block if nobody else holds it. Answers as `tryFree`.
+   *
+   * A bit that was clear already was taken away by the one that tears the map down by force, who has asked in our place.
    */
   drop(frame: number, slot: number): boolean {
     const index = this.#index(frame) + HOLDERS + (slot >>> 5);
     const bit = 1 << (slot & 31);
     // Others in the same word at this very moment: the last of them asks, after us. No second look is needed to know that.
-    if ((Atomics.and(this.#words, index, ~bit) & ~bit) !== 0) return false;
+    if (Atomics.and(this.#words, index, ~bit) !== bit) return false;
     return this.tryFree(frame, slot);
   }
 
@@ -316,7 +319,8 @@ export class Frames {
   }
 
   #index(frame: number): number {
-    if (!(frame >= 0 && frame < this.count)) {
+    // A fraction would be cut off by Atomics, and another page's words be answered for.
+    if (!(frame >= 0 && frame < this.count && Number.isInteger(frame))) {
       throw new HoldfastError(
         'EFAULT',
         `page ${frame} is outside of this region, which has pages 0 to ${this.count - 1}`,

@@ -4,7 +4,7 @@
  */
 import type { Frames } from './frames.ts';
 import type { MapWords, Memory } from './memory.ts';
-import * as M from './pgmap.layout.ts';
+import { endOf, firstUsable } from './registry.ts';
 
 /** One participant that holds pages of a map. */
 export interface Holder {
@@ -20,6 +20,8 @@ export interface Holder {
   readonly blocks: number;
   /** The first of the blocks, as page numbers; at most 16. */
   readonly firstPages: readonly number[];
+  /** References that it has by look-up (`getDevPagemap`), or for a `pageFree` that is running. */
+  readonly pins: number;
   /** Since when it holds something without a break, milliseconds since 1970. */
   readonly since: number | undefined;
   /** Where it took its latest hold, in a region that traces. */
@@ -29,21 +31,26 @@ export interface Holder {
 const FIRST_PAGES_MAX = 16;
 
 /**
- * The participants that hold pages of `map`, in the order of their slots.
+ * The participants that hold pages of `map`, or references of it by look-up, in the order of their slots.
  *
  * Cost: one look at each descriptor of the map, no lock; about a millisecond for 262,144 pages.
  */
 export function holdersOf(memory: Memory, map: MapWords): Holder[] {
   const { frames, participants } = memory.parts;
-  const found = new Map<number, { pages: number; blocks: number; firstPages: number[] }>();
+  const found = new Map<number, { pages: number; blocks: number; firstPages: number[]; pins: number }>();
+  const entryOf = (slot: number) => {
+    const entry = found.get(slot) ?? { pages: 0, blocks: 0, firstPages: [], pins: 0 };
+    found.set(slot, entry);
+    return entry;
+  };
+  for (let slot = 0; slot < participants.slots; slot++) {
+    const pins = memory.pins(map, slot);
+    if (pins > 0) entryOf(slot).pins = pins;
+  }
   for (const frame of blocksOf(memory, map)) {
     const pages = frames.pages(frame);
     for (const slot of frames.holders(frame)) {
-      let entry = found.get(slot);
-      if (entry === undefined) {
-        entry = { pages: 0, blocks: 0, firstPages: [] };
-        found.set(slot, entry);
-      }
+      const entry = entryOf(slot);
       entry.pages += pages;
       entry.blocks++;
       if (entry.firstPages.length < FIRST_PAGES_MAX) entry.firstPages.push(frame);
@@ -58,8 +65,8 @@ export function holdersOf(memory: Memory, map: MapWords): Holder[] {
 
 /** The first pages of the blocks of `map` that are in use, ascending. */
 export function blocksOf(memory: Memory, map: MapWords): Generator<number> {
-  const first = memory.get(map, M.M_FIRST);
-  return blocksIn(memory.parts.frames, first, first + memory.get(map, M.M_COUNT));
+  const { frames, words } = memory.parts;
+  return blocksIn(frames, firstUsable(words, map), endOf(words, map));
 }
 
 /** The first pages of the blocks in use from `first` up to `end`, ascending. */
@@ -67,7 +74,8 @@ export function* blocksIn(frames: Frames, first: number, end: number): Generator
   for (let next = first; next < end; ) {
     const frame = frames.nextBlock(next, end);
     if (frame < 0) return;
-    yield frame;
+    // Read before the caller has a go at the block: afterwards it may be another one.
     next = frame + frames.pages(frame);
+    yield frame;
   }
 }

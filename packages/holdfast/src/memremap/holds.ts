@@ -15,11 +15,19 @@ import { blocksOf } from './holders.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 
-/** How often an allocation is tried again that met somebody else's half-done claim. */
+/** How often an allocation is tried again that met somebody else's half-done claim, or a page that somebody is just freeing. */
 const BUSY_TRIES = 100;
 
 /** Called with the block's first page and its length in pages once nobody holds it and it may be used again. */
 export type PageFree = (frame: number, pages: number) => void;
+
+/** A block that this thread has freed and whose owner wants to hear of it: what is needed of it, since it may be in use again. */
+interface Freed {
+  readonly map: MapWords;
+  readonly frame: number;
+  readonly pages: number;
+  readonly pageFree: PageFree;
+}
 
 export class Holds {
   readonly #memory: Memory;
@@ -51,74 +59,95 @@ export class Holds {
   }
 
   /**
-   * Takes `pages` pages from the pool and holds them.
+   * Takes `pages` pages from the region's pool and holds them.
    *
    * @param unusedBytes bytes at the end of the last page that were not asked for
    * @returns the first page, or -1 when the pool has no room
-   * @throws ENODEV when the map is not live
+   * @throws ENODEV when no map that gives pages to the pool is live
+   *
+   * Source: pci_alloc_p2pmem after the series: the chunk that the pages come from says whose they are, and it is that map's
+   * reference, and no other's, that is taken (patches 4 and 5).
    */
-  alloc(map: MapWords, pages: number, unusedBytes: number): number {
+  alloc(pages: number, unusedBytes: number): number {
     const memory = this.#memory;
-    const { frames, pool, pageBytes } = memory.parts;
+    const { frames, pool, pageBytes, maps } = memory.parts;
+    const bytes = pages * pageBytes;
     memory.enter();
     try {
-      // The block's reference first: it keeps the map from being drained between here and the descriptor.
-      if (!map.ref.tryGetLive(memory.slot)) throw gone(memory, map);
-      let address = pool.alloc(pages * pageBytes);
-      // Another may be in the middle of a claim that it gives back; one that died there is found by the caller, who reaps.
-      for (let i = 0; address < 0 && pool.lastFailure === 'busy' && i < BUSY_TRIES; i++) address = pool.alloc(pages * pageBytes);
-      if (address < 0) {
-        map.ref.put(memory.slot);
-        return -1;
+      for (let tries = 0; tries < BUSY_TRIES; tries++) {
+        const address = pool.alloc(bytes);
+        if (address < 0) {
+          // Another may be in the middle of a claim that it gives back; one that died there is found by the caller, who reaps.
+          if (pool.lastFailure === 'busy') continue;
+          break;
+        }
+        const map = maps[pool.lastOwner - 1];
+        // ORDER: the block first, then its map's reference. A map is killed with its chunks out of use already, and after a moment
+        // in which nobody was inside a section; so who finds it dying here finds its chunk no more, and goes on to the next (X5).
+        if (map === undefined || !memory.isLive(map) || !map.ref.tryGetLive(memory.slot)) {
+          pool.free(address, bytes);
+          continue;
+        }
+        const frame = address / pageBytes;
+        // The pool gave the pages to us alone; a stale handle's moment on the descriptor does not stop `acquire`.
+        if (!frames.acquire(frame, pages, unusedBytes, memory.slot)) {
+          throw new HoldfastError(
+            'ERR_HOLDFAST_CORRUPT',
+            `page ${frame} is free in the pool but not in its descriptor: the control block was damaged; make the region anew`,
+          );
+        }
+        this.#count(frame, 1);
+        return frame;
       }
-      const frame = address / pageBytes;
-      // The pool gave the pages to us alone; a stale handle's moment on the descriptor does not stop `acquire`.
-      if (!frames.acquire(frame, pages, unusedBytes, memory.slot)) {
-        throw new HoldfastError(
-          'ERR_HOLDFAST_CORRUPT',
-          `page ${frame} is free in the pool but not in its descriptor: the control block was damaged; make the region anew`,
-        );
-      }
-      this.#count(frame, 1);
-      return frame;
     } finally {
       memory.leave();
     }
+    const pooled = maps.filter((map) => (memory.get(map, M.M_KIND) & POOLED) !== 0);
+    if (pooled.some((map) => memory.isLive(map))) return -1;
+    throw gone(memory, pooled[0] ?? maps[0]!);
   }
 
   /**
    * Takes the idle page `frame` of a map whose pages are not in the pool, or holds it when somebody has it already: the
    * kernel's get_page on a page of a device.
    *
-   * @throws ENODEV when the map is not live or the page belongs to none; EINVAL when the pool gives the map's pages out
+   * @throws ENODEV when the map is not live or the page belongs to none; EINVAL when the pool gives the map's pages out; EFAULT for a
+   *         page that is none; EBUSY when a participant that stands still keeps the page half freed
    */
   getPage(frame: number): void {
     const memory = this.#memory;
     const { frames } = memory.parts;
     if (this.#again(frame)) return;
-    const map = this.#mapOf(frame);
-    if ((memory.get(map, M.M_KIND) & POOLED) !== 0) {
-      throw new HoldfastError('EINVAL', `page ${frame} is given out by the pool: use alloc, or hold with a handle`);
-    }
-    memory.enter();
-    let freed = 0;
-    try {
-      for (let held = false; !held; ) {
-        if (memory.state(map) !== M.M_LIVE || !map.ref.tryGetLive(memory.slot)) throw gone(memory, map);
-        if (frames.acquire(frame, 1, 0, memory.slot)) break;
-        held = frames.tryHold(frame, frames.generation(frame), memory.slot);
-        if (!held) freed = this.#drop(map, frame);
-        // The block has a reference of its map already, or is just being freed: ours goes back.
-        map.ref.put(memory.slot);
-        if (freed > 0) break;
+    for (let tries = 0; tries < BUSY_TRIES; tries++) {
+      let isHeld = false;
+      let freed: Freed | undefined;
+      memory.enter();
+      try {
+        const map = this.#liveMapOf(frame);
+        if ((memory.get(map, M.M_KIND) & POOLED) !== 0) {
+          throw new HoldfastError('EINVAL', `page ${frame} is given out by the pool: use alloc, or hold with a handle`);
+        }
+        if (!map.ref.tryGetLive(memory.slot)) throw gone(memory, map);
+        isHeld = frames.acquire(frame, 1, 0, memory.slot);
+        if (!isHeld) {
+          isHeld = frames.tryHold(frame, frames.generation(frame), memory.slot);
+          if (!isHeld) freed = this.#drop(frame);
+          // The block has a reference of its map already, or is just being freed: ours goes back.
+          map.ref.put(memory.slot);
+        }
+        if (isHeld) this.#count(frame, 1);
+      } finally {
+        memory.leave();
       }
-      if (freed === 0) this.#count(frame, 1);
-    } finally {
-      memory.leave();
+      if (freed !== undefined) this.#afterFree(freed);
+      if (isHeld) return;
+      // Somebody is just freeing it. CRASH: or has died at that: waiting for it inside the section would keep recovery out.
+      memory.reap();
     }
-    if (freed === 0) return;
-    this.#freed(map, frame, freed);
-    this.getPage(frame);
+    throw new HoldfastError(
+      'EBUSY',
+      `page ${frame} is being freed by a participant that does not finish; is a process stopped?`,
+    );
   }
 
   /**
@@ -129,30 +158,29 @@ export class Holds {
   hold(frame: number, generation: number): void {
     const memory = this.#memory;
     const { frames } = memory.parts;
-    const map = this.#mapOf(frame);
-    if (!memory.isLive(map)) throw gone(memory, map);
     const depth = this.#depth[frame]!;
     if (depth > 0) {
-      // Our bit keeps the block, so its generation stands still.
+      // Our bit keeps the block, so its map and its generation stand still.
+      this.#liveMapOf(frame);
       if (frames.generation(frame) !== generation) throw stale(frame, generation);
       this.#depth[frame] = depth + 1;
       return;
     }
     memory.enter();
-    let held = false;
-    let freed = 0;
+    let isHeld = false;
+    let freed: Freed | undefined;
     try {
-      // ORDER: the state again inside the section: kill changes it and then waits until everyone was outside, so whoever still
+      // ORDER: map and state inside the section: kill changes the state and then waits until everyone was outside, so whoever still
       // sees LIVE here has set its bit before the drain looks.
-      if (!memory.isLive(map)) throw gone(memory, map);
-      held = frames.tryHold(frame, generation, memory.slot);
-      if (held) this.#count(frame, 1);
-      else freed = this.#drop(map, frame);
+      this.#liveMapOf(frame);
+      isHeld = frames.tryHold(frame, generation, memory.slot);
+      if (isHeld) this.#count(frame, 1);
+      else freed = this.#drop(frame);
     } finally {
       memory.leave();
     }
-    if (freed > 0) this.#freed(map, frame, freed);
-    if (!held) throw stale(frame, generation);
+    if (freed !== undefined) this.#afterFree(freed);
+    if (!isHeld) throw stale(frame, generation);
   }
 
   /**
@@ -173,107 +201,111 @@ export class Holds {
       return;
     }
     const memory = this.#memory;
-    const map = this.#mapOf(frame);
     memory.enter();
-    let freed = 0;
+    let freed: Freed | undefined;
     try {
       this.#count(frame, -1);
-      freed = this.#drop(map, frame);
+      freed = this.#drop(frame);
     } finally {
       memory.leave();
     }
-    if (freed > 0) this.#freed(map, frame, freed);
+    if (freed !== undefined) this.#afterFree(freed);
   }
 
-  /** Puts everything this participant holds, also what is held in name only since its map was taken by force. */
+  /**
+   * Puts everything this participant holds, also what is held in name only since its map was taken by force.
+   *
+   * @throws what a `pageFree` throws, once everything was put; several errors in one AggregateError
+   */
   putAll(): void {
-    const { frames } = this.#memory.parts;
+    const errors: unknown[] = [];
     for (let frame = 0; frame < this.#depth.length && this.#held > 0; frame++) {
       if (this.#depth[frame] === 0) continue;
       this.#depth[frame] = 1;
-      if (frames.mapOf(frame) < 0) this.#count(frame, -1);
-      else this.put(frame);
+      try {
+        this.put(frame);
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    if (errors.length === 1) throw errors[0];
+    if (errors.length > 1)
+      throw new AggregateError(errors, `${errors.length} holds were put, and their owners' pageFree failed`);
   }
 
   /** Clears the bits of another participant on all blocks of the map, for one that can reach the memory no more. */
   evict(map: MapWords, slot: number): void {
     const { frames } = this.#memory.parts;
     for (const frame of blocksOf(this.#memory, map)) {
-      if (!frames.isHolder(frame, slot)) continue;
-      this.#memory.enter();
-      let freed = 0;
-      try {
-        frames.clear(frame, slot);
-        freed = this.#free(map, frame);
-      } finally {
-        this.#memory.leave();
-      }
-      if (freed > 0) this.#freed(map, frame, freed);
+      if (frames.isHolder(frame, slot)) this.#freeAfter(frame, () => frames.clear(frame, slot));
     }
   }
 
   /** Drops the map's own reference of every resident block: the initial references of the kernel's teardown. */
   dropResidents(map: MapWords): void {
+    const { frames } = this.#memory.parts;
+    for (const frame of blocksOf(this.#memory, map)) this.#freeAfter(frame, () => frames.dropResident(frame));
+  }
+
+  /** Takes something away that kept the block, and frees it if that was the last. */
+  #freeAfter(frame: number, takeAway: () => void): void {
     const memory = this.#memory;
-    const { frames } = memory.parts;
-    for (const frame of blocksOf(memory, map)) {
-      memory.enter();
-      let freed = 0;
-      try {
-        frames.dropResident(frame);
-        freed = this.#free(map, frame);
-      } finally {
-        memory.leave();
-      }
-      if (freed > 0) this.#freed(map, frame, freed);
+    let freed: Freed | undefined;
+    memory.enter();
+    try {
+      takeAway();
+      if (memory.parts.frames.tryFree(frame, memory.slot)) freed = this.#clean(frame);
+    } finally {
+      memory.leave();
     }
+    if (freed !== undefined) this.#afterFree(freed);
   }
 
-  /** Clears the participant's bit and frees the block if it was the last. Inside a section; answers as `#free`. */
-  #drop(map: MapWords, frame: number): number {
-    const memory = this.#memory;
-    return memory.parts.frames.drop(frame, memory.slot) ? this.#clean(map, frame) : 0;
+  /** Clears the participant's bit and frees the block if it was the last. Inside a section; what it returns goes to `#afterFree`. */
+  #drop(frame: number): Freed | undefined {
+    return this.#memory.parts.frames.drop(frame, this.#memory.slot) ? this.#clean(frame) : undefined;
   }
 
-  /** Frees the block if nobody holds it: the pages freed, 0 if somebody does. Inside a section; `#freed` comes after it. */
-  #free(map: MapWords, frame: number): number {
-    const memory = this.#memory;
-    return memory.parts.frames.tryFree(frame, memory.slot) ? this.#clean(map, frame) : 0;
-  }
-
-  /** Ends the block that this thread has won to free: the number of its pages. */
-  #clean(map: MapWords, frame: number): number {
+  /** Ends the block that this thread has won to free. Inside a section. */
+  #clean(frame: number): Freed | undefined {
     const memory = this.#memory;
     const { frames, pool, pageBytes, words } = memory.parts;
+    // LIFE: all that is needed of the block is read now: once it is FREE it may be another's (X26).
+    const map = memory.map(frames.mapOf(frame));
     const pages = frames.pages(frame);
     frames.finishFree(frame);
     // CRASH: between the descriptor and the bitmap the pages are lost to the pool until recovery rebuilds it.
     if ((memory.get(map, M.M_KIND) & POOLED) !== 0) pool.free(frame * pageBytes, pages * pageBytes);
-    // The block's reference goes last, and after `pageFree` has returned (X7): until then it is a pin of ours.
-    if (this.#pageFree.has(map.number)) Atomics.add(words, map.pins + memory.slot, 1);
-    else map.ref.put(memory.slot);
-    return pages;
+    const pageFree = this.#pageFree.get(map.number);
+    if (pageFree === undefined) {
+      // ORDER: the block's reference goes last. Once it is put the map may drain, and then no bit of it is set any more (X25).
+      map.ref.put(memory.slot);
+      return undefined;
+    }
+    // It stays until `pageFree` has returned (X7): until then it is a pin of ours.
+    Atomics.add(words, map.pins + memory.slot, 1);
+    return { map, frame, pages, pageFree };
   }
 
-  /** What follows `#free` outside of the section: the user's callback, and with it the end of the block's reference. */
-  #freed(map: MapWords, frame: number, pages: number): void {
-    const pageFree = this.#pageFree.get(map.number);
-    if (pageFree === undefined) return;
+  /** What follows a free outside of the section: the owner's callback, and with it the end of the block's reference. */
+  #afterFree({ map, frame, pages, pageFree }: Freed): void {
+    const memory = this.#memory;
     try {
       // Nothing of the page is read from here on: the callback may have handed it out again (X26).
       pageFree(frame, pages);
     } finally {
-      this.#memory.enter();
-      this.#memory.unpin(map);
-      this.#memory.leave();
+      memory.dropPin(map);
     }
   }
 
-  #mapOf(frame: number): MapWords {
-    const number = this.#memory.parts.frames.mapOf(frame);
+  /** The map of a page, if it is live. @throws ENODEV when it is not, or the page belongs to none; EFAULT */
+  #liveMapOf(frame: number): MapWords {
+    const memory = this.#memory;
+    const number = memory.parts.frames.mapOf(frame);
     if (number < 0) throw new HoldfastError('ENODEV', `page ${frame} belongs to no map (any more)`);
-    return this.#memory.map(number);
+    const map = memory.map(number);
+    if (!memory.isLive(map)) throw gone(memory, map);
+    return map;
   }
 
   #again(frame: number): boolean {

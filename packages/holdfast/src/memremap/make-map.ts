@@ -3,14 +3,16 @@
  * last step; a maker that dies before it leaves a reservation that recovery undoes.
  *
  *   reserve ─▶ descriptors ─▶ reference ─▶ room (pool) ─▶ content (resident blocks) ─▶ publish
+ *
+ * Each step but the first, which has a lock of its own, is made inside a section: a recovery that runs meanwhile finds it done or
+ * not done, never half done by somebody alive.
  */
-import { HoldfastError } from '../errors.ts';
 import { ALLOW_REINIT } from '../sync/percpu-ref.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
-import { reap } from './recovery.ts';
 import { cancelMap, endOf, firstUsable, type MapSpec, reserveMap } from './registry.ts';
+import { addRoom, openRoom, removeRoom } from './room.ts';
 
 /** The steps, in order. A test can make each one fail. */
 export type MapStep = 'reserve' | 'descriptors' | 'reference' | 'room' | 'content' | 'publish';
@@ -22,13 +24,17 @@ export interface ContentSpec {
   readonly bytes: number;
 }
 
+/** A map that is set up and not published: one of the two ends it. */
+export interface Making {
+  readonly map: MapWords;
+  /** Lets everybody see it. @throws EBUSY when a participant that stands still keeps the pool's lock: it is seen, but gives no pages */
+  publish(): void;
+  /** Leaves nothing of it. */
+  undo(): void;
+}
+
 /**
- * Makes a map and publishes it.
- *
- * @param spec    with POOLED in `kind`: its pages are given to the pool; else they are taken by `getPage`
- * @param content the range has content already: every block of it is resident, held by the map itself
- * @param chunkPages a pool chunk has at the most so many pages: blocks do not straddle the seams of the mapping
- * @param onStep  called before each step; what it throws is that step's failure
+ * Makes a map and publishes it. Arguments as for {@link prepareMap}.
  */
 export function makeMap(
   memory: Memory,
@@ -37,46 +43,87 @@ export function makeMap(
   content?: ContentSpec,
   onStep?: (step: MapStep) => void,
 ): MapWords {
-  const { frames, pool, pageBytes } = memory.parts;
-  const undo: (() => void)[] = [];
+  const making = prepareMap(memory, spec, chunkPages, content, onStep);
+  try {
+    onStep?.('publish');
+  } catch (error) {
+    throw undone(error, making.undo);
+  }
+  making.publish();
+  return making.map;
+}
+
+/**
+ * Sets a map up, all but publishing it. What fails leaves nothing behind.
+ *
+ * @param spec    with POOLED in `kind`: its pages are given to the pool; else they are taken by `getPage`
+ * @param content the range has content already: every block of it is resident, held by the map itself
+ * @param chunkPages a pool chunk has at the most so many pages: blocks do not straddle the seams of the mapping
+ * @param onStep  called before each step; what it throws is that step's failure
+ */
+export function prepareMap(
+  memory: Memory,
+  spec: MapSpec,
+  chunkPages: number,
+  content?: ContentSpec,
+  onStep?: (step: MapStep) => void,
+): Making {
+  const { words, frames } = memory.parts;
+  const undos: (() => void)[] = [];
+  const undo = (): void => {
+    const errors: unknown[] = [];
+    for (const step of undos.splice(0).reverse()) {
+      try {
+        step();
+      } catch (error) {
+        errors.push(error); // the other steps are undone all the same
+      }
+    }
+    if (errors.length > 0) throw new AggregateError(errors, 'what was set up of the map could not be undone in full');
+  };
   try {
     onStep?.('reserve');
     const map = reserveMap(memory, spec);
-    undo.push(() => cancelMap(memory, map));
-    const first = firstUsable(memory, map);
-    const end = endOf(memory, map);
+    undos.push(() => cancelMap(memory, map));
+    const first = firstUsable(words, map);
+    const end = endOf(words, map);
 
     onStep?.('descriptors');
-    frames.map(first, end - first, map.number);
-    undo.push(() => frames.unmap(first, end - first));
+    undos.push(() => memory.inside(() => frames.unmap(first, end - first)));
+    memory.inside(() => frames.map(first, end - first, map.number));
 
     onStep?.('reference');
-    map.ref.initialize(ALLOW_REINIT);
-    undo.push(() => map.ref.exit());
+    undos.push(() => memory.inside(() => map.ref.exit()));
+    memory.inside(() => map.ref.initialize(ALLOW_REINIT));
 
     onStep?.('room');
-    if ((spec.kind & POOLED) !== 0 && content === undefined) {
-      // The newest chunk is searched first, so the first pages are added last.
-      const chunks: [first: number, count: number][] = [];
-      for (let at = first; at < end; at = nextSeam(at, chunkPages)) {
-        chunks.unshift([at, Math.min(nextSeam(at, chunkPages), end) - at]);
-      }
-      for (const [at, count] of chunks) {
-        pool.addOwner({ virt: at * pageBytes, size: count * pageBytes, owner: map.number + 1 });
-        undo.push(() => removeChunk(memory, at));
-      }
-    }
+    undos.push(() => removeRoom(memory, map));
+    if ((spec.kind & POOLED) !== 0) addRoom(memory, map, chunkPages);
 
     onStep?.('content');
     if (content !== undefined) makeResident(memory, map, content);
 
-    onStep?.('publish');
-    // ORDER: everything above before LIVE; whoever sees LIVE may use the pages.
-    memory.set(map, M.M_STATE, M.M_LIVE);
-    return map;
+    return {
+      map,
+      publish: () => {
+        // ORDER: everything above before LIVE; whoever sees LIVE may use the pages. The room after it: see room.ts.
+        memory.set(map, M.M_STATE, M.M_LIVE);
+        openRoom(memory, map);
+      },
+      undo,
+    };
   } catch (error) {
-    for (const step of undo.reverse()) step();
-    throw error;
+    throw undone(error, undo);
+  }
+}
+
+/** Undoes, and says what is to be thrown: the error that was the reason, with what failed on top of it. */
+function undone(error: unknown, undo: () => void): unknown {
+  try {
+    undo();
+    return error;
+  } catch (second) {
+    return new AggregateError([error, second], error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -85,43 +132,22 @@ export function makeMap(
  * idle meanwhile come back with a new generation; handles to those are stale.
  */
 export function makeResident(memory: Memory, map: MapWords, content: ContentSpec): void {
-  const { frames, pageBytes } = memory.parts;
-  const end = endOf(memory, map);
-  for (let at = firstUsable(memory, map), left = content.bytes; at < end; at += content.blockPages) {
+  const { words, frames, pageBytes } = memory.parts;
+  const end = endOf(words, map);
+  for (let at = firstUsable(words, map), left = content.bytes; at < end; at += content.blockPages) {
     const pages = Math.min(content.blockPages, end - at);
     const bytes = Math.min(left, pages * pageBytes);
     left -= bytes;
     for (;;) {
-      memory.enter();
-      // A block that is still held has its reference; an idle one gets one with its new life.
-      const idle = frames.acquire(at, pages, pages * pageBytes - bytes, memory.slot, true);
-      if (idle) map.ref.get(memory.slot);
-      const done = idle || frames.setResident(at);
-      memory.leave();
-      if (done) break;
+      const isDone = memory.inside(() => {
+        // A block that is still held has its reference; an idle one gets one with its new life.
+        const isIdle = frames.acquire(at, pages, pages * pageBytes - bytes, memory.slot, true);
+        if (isIdle) map.ref.get(memory.slot);
+        return isIdle || frames.setResident(at);
+      });
+      if (isDone) break;
       // Its last holder is just freeing it, or died at that.
-      reap(memory.parts, memory.slot);
+      memory.reap();
     }
   }
-}
-
-/** Takes what `makeMap` gave to the pool away from it again, once the map is drained. */
-export function removeRoom(memory: Memory, map: MapWords, chunkPages: number): void {
-  if ((memory.get(map, M.M_KIND) & POOLED) === 0) return;
-  const end = endOf(memory, map);
-  for (let at = firstUsable(memory, map); at < end; at = nextSeam(at, chunkPages)) removeChunk(memory, at);
-}
-
-function removeChunk(memory: Memory, frame: number): void {
-  const { pool, pageBytes } = memory.parts;
-  const address = frame * pageBytes;
-  if (!pool.hasAddr(address, 1)) return;
-  pool.retire(address);
-  if (!pool.removeChunk(address)) {
-    throw new HoldfastError('EBUSY', `pages from ${frame} on are still taken in the pool although nobody holds them`);
-  }
-}
-
-function nextSeam(frame: number, chunkPages: number): number {
-  return (Math.floor(frame / chunkPages) + 1) * chunkPages;
 }

@@ -67,8 +67,13 @@ export class Memory {
     this.#recover = recover;
   }
 
-  /** Begins a short shared operation. Not nested; followed by `leave` on every path. */
+  /**
+   * Begins a short shared operation. Not nested; followed by `leave` on every path.
+   *
+   * @throws ENODEV when the participant has left
+   */
   enter(): void {
+    this.checkOpen();
     const { sections, words, gate, hasBarrier } = this.parts;
     for (;;) {
       sections.enter(this.slot);
@@ -88,18 +93,50 @@ export class Memory {
     this.announce();
   }
 
+  /** Runs `body` inside a section, where a call more does not matter. */
+  inside<T>(body: () => T): T {
+    this.enter();
+    try {
+      return body();
+    } finally {
+      this.leave();
+    }
+  }
+
+  /** Looks for the dead and puts right what they left, see recovery.ts. Outside of sections. */
+  reap(): void {
+    this.#recover(this);
+  }
+
+  /** Ends the membership: from here on the slot is somebody else's, and every operation is refused. */
+  close(): void {
+    this.#open = false;
+  }
+
+  /** Whether the participant has not left yet. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** @throws ENODEV when the participant has left */
+  checkOpen(): void {
+    if (this.#open) return;
+    throw new HoldfastError('ENODEV', 'this thread has left the region; attach again to use it');
+  }
+
   /** Tells the others, at the end of the section, that the last reference of a killed map was just put in this thread. */
   wasDrained(): void {
     this.#drained = true;
   }
 
   #drained = false;
+  #open = true;
 
   #waitAtGate(): void {
     const { words, gate, liveness } = this.parts;
     const closedBy = Atomics.load(words, gate);
     if (closedBy === 0 || wait(words, gate, closedBy, GATE_SLICE_MS) !== 'timed-out') return;
-    if (!liveness.isAlive(closedBy - 1)) this.#recover(this);
+    if (!liveness.isAlive(closedBy - 1)) this.reap();
   }
 
   /** The map of number `number`. @throws ENODEV when the table has no such map */
@@ -156,6 +193,7 @@ export class Memory {
   /** Takes a reference of a live map for the calling participant, by name: its PIN word says whose it is. Inside a section. */
   pin(map: MapWords): boolean {
     if (!this.isLive(map) || !map.ref.tryGetLive(this.slot)) return false;
+    // CRASH: a reference without a name. Recovery counts names and blocks, and sets the count to what it finds.
     Atomics.add(this.parts.words, map.pins + this.slot, 1);
     return true;
   }
@@ -164,6 +202,16 @@ export class Memory {
   unpin(map: MapWords): void {
     Atomics.sub(this.parts.words, map.pins + this.slot, 1);
     map.ref.put(this.slot);
+  }
+
+  /** Puts a reference that `pin` took, in a section of its own. Nothing happens once the participant has left: that put all. */
+  dropPin(map: MapWords): void {
+    if (this.#open) this.inside(() => this.unpin(map));
+  }
+
+  /** References of the map that participant `slot` has taken by name and not put. */
+  pins(map: MapWords, slot: number): number {
+    return Atomics.load(this.parts.words, map.pins + slot);
   }
 
   /** Counts an event and wakes those who wait for one. Outside of sections. */
@@ -181,10 +229,12 @@ export class Memory {
    */
   withRegistry<T>(body: () => T): T {
     const { words, registry, liveness } = this.parts;
+    this.checkOpen();
     for (let slices = 0; ; slices++) {
       const owner = Atomics.compareExchange(words, registry, 0, this.slot + 1);
       if (owner === 0) break;
-      // CRASH: an owner that died gives the lock to whoever finds out; a half-made map is undone by recovery.
+      // CRASH: an owner that died gives the lock to whoever finds out; a half-made map is undone by recovery, which opens the lock as
+      // well: the slot's next owner is alive, and would be taken for the one that locked.
       if (!liveness.isAlive(owner - 1) && Atomics.compareExchange(words, registry, owner, this.slot + 1) === owner)
         break;
       if (slices === 200) {

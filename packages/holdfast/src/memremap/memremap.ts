@@ -18,11 +18,18 @@ import type { Device } from '../devres/index.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Attachment } from './attach.ts';
 import { type PageFree, POOLED } from './holds.ts';
-import { type MapStep, makeMap, removeRoom } from './make-map.ts';
+import { type Making, type MapStep, prepareMap } from './make-map.ts';
 import type { MapWords } from './memory.ts';
 import * as M from './pgmap.layout.ts';
-import { endOf, findMap, firstUsable } from './registry.ts';
-import { type TeardownOptions, type TeardownReport, teardown } from './teardown.ts';
+import { endOf, findMap } from './registry.ts';
+import {
+  type Maps,
+  resurrect,
+  type TeardownHooks,
+  type TeardownOptions,
+  type TeardownReport,
+  teardown,
+} from './teardown.ts';
 
 /** Kinds of device memory, with the numbers that the control block stores. */
 export const MEMORY_KINDS = { private: 1, coherent: 2, fsdax: 3, generic: 4, p2pdma: 5 } as const;
@@ -65,79 +72,108 @@ export interface PgmapOptions {
   readonly onStep?: (step: MapStep | 'register', range: number) => void;
 }
 
-/** A page map that was made. */
+/** A page map that was made: of one range, or of several that live and die together. */
 export class Pgmap {
   readonly options: PgmapOptions;
-  readonly maps: readonly [MapWords, ...MapWords[]];
-  readonly #attachment: Attachment;
-  readonly #chunkPages: number;
-  /** Options of the teardown that is to come: a deadline, an abort signal. */
+  /** Options of the teardown that is to come when the device goes: a deadline, an abort signal. */
   teardownOptions: TeardownOptions = {};
   /** The report of the teardown, once it has ended well. */
   report: TeardownReport | undefined;
+  readonly #attachment: Attachment;
+  /** The records, and which life of each is ours: a record is used again once its map is gone. */
+  readonly #records: { readonly map: MapWords; readonly life: number }[] = [];
 
-  constructor(
-    attachment: Attachment,
-    options: PgmapOptions,
-    maps: readonly [MapWords, ...MapWords[]],
-    chunkPages: number,
-  ) {
+  constructor(attachment: Attachment, options: PgmapOptions) {
     this.#attachment = attachment;
     this.options = options;
-    this.maps = maps;
-    this.#chunkPages = chunkPages;
+  }
+
+  /** Takes in a map that was set up for the next range. */
+  add(map: MapWords): void {
+    this.#records.push({ map, life: this.#attachment.memory.get(map, M.M_LIFE) });
+  }
+
+  /** The maps of the ranges that are not gone yet. The first one speaks for all, and goes last. */
+  get maps(): readonly MapWords[] {
+    const { memory } = this.#attachment;
+    const isOurs = ({ map, life }: { map: MapWords; life: number }): boolean =>
+      memory.get(map, M.M_LIFE) === life && memory.state(map) !== M.M_GONE && memory.state(map) !== M.M_EMPTY;
+    return this.#records.filter(isOurs).map(({ map }) => map);
   }
 
   /** First page with a usable descriptor. */
   get firstPage(): number {
-    return firstUsable(this.#attachment.memory, this.maps[0]);
+    const { ranges, altmap } = this.options;
+    return ranges[0]!.first + (altmap?.reserve ?? 0) + (altmap?.free ?? 0);
   }
 
   /** Whether look-ups and holds succeed. */
   get isLive(): boolean {
-    return this.#attachment.memory.state(this.maps[0]) === M.M_LIVE;
+    const [first] = this.maps;
+    return first !== undefined && this.#attachment.memory.state(first) === M.M_LIVE;
   }
 
-  /** Takes `pages` of the altmap's free pages. @throws ENOMEM when it has fewer left */
+  /** Takes `pages` of the altmap's free pages. @throws ENOMEM when it has fewer left, EINVAL, ENODEV when the map is gone */
   altmapAlloc(pages: number): void {
-    const { memory } = this.#attachment;
-    const taken = memory.get(this.maps[0], M.M_ALT_ALLOC);
-    if (!Number.isInteger(pages) || pages < 1 || taken + pages > memory.get(this.maps[0], M.M_ALT_FREE)) {
-      throw new HoldfastError('ENOMEM', `the altmap has no ${pages} pages left: ${taken} are taken`);
+    const { map, taken } = this.#altmap(pages);
+    const free = this.#attachment.memory.get(map, M.M_ALT_FREE);
+    if (taken + pages > free) {
+      throw new HoldfastError('ENOMEM', `the altmap has no ${pages} pages left: ${taken} of ${free} are taken`);
     }
-    memory.set(this.maps[0], M.M_ALT_ALLOC, taken + pages);
+    this.#attachment.memory.set(map, M.M_ALT_ALLOC, taken + pages);
   }
 
-  /** Gives pages of the altmap back. */
+  /** Gives pages of the altmap back. @throws EINVAL for more than are taken, ENODEV when the map is gone */
   altmapFree(pages: number): void {
-    const { memory } = this.#attachment;
-    memory.set(this.maps[0], M.M_ALT_ALLOC, memory.get(this.maps[0], M.M_ALT_ALLOC) - pages);
+    const { map, taken } = this.#altmap(pages);
+    if (pages > taken)
+      throw new HoldfastError('EINVAL', `${pages} pages cannot go back to the altmap: ${taken} are taken`);
+    this.#attachment.memory.set(map, M.M_ALT_ALLOC, taken - pages);
   }
 
-  /** Tears the map down: kill, drain, cleanup, remove. Called by the device; a user calls `memunmapPages`. */
+  #altmap(pages: number): { map: MapWords; taken: number } {
+    if (!Number.isInteger(pages) || pages < 1) {
+      throw new HoldfastError('EINVAL', `a number of pages is a whole number from 1 on; got ${String(pages)}`);
+    }
+    const [map] = this.#mine();
+    return { map, taken: this.#attachment.memory.get(map, M.M_ALT_ALLOC) };
+  }
+
+  /**
+   * Tears the map down: kill, drain, cleanup, remove. Called by the device; a user calls `memunmapPages`.
+   *
+   * @throws ENODEV when it is gone; EBUSY, ABORT_ERR, EDEADLK, EALREADY as `teardown`
+   */
   async release(): Promise<void> {
     const { memory, holds, events } = this.#attachment;
     const { ops } = this.options;
-    for (const map of this.maps) holds.onPageFree(map, undefined === ops?.pageFree ? undefined : ops.pageFree);
-    this.report = await teardown(
-      memory,
-      holds,
-      this.maps,
-      events,
-      {
-        kill: () => ops?.kill?.(this),
-        cleanup: () => ops?.cleanup?.(this),
-        unmapped: (map) => {
-          removeRoom(memory, map, this.#chunkPages);
-          holds.onPageFree(map, undefined);
-        },
+    const hooks: TeardownHooks = {
+      kill: () => ops?.kill?.(this),
+      cleanup: () => ops?.cleanup?.(this),
+      unmapped: (map) => {
+        holds.onPageFree(map, undefined);
+        const taken = memory.get(map, M.M_ALT_ALLOC);
+        if (taken !== 0) {
+          warnings.publish({ message: `the altmap still accounts ${taken} pages at teardown`, pgmap: this });
+        }
       },
-      this.teardownOptions,
-    );
-    const taken = memory.get(this.maps[0], M.M_ALT_ALLOC);
-    if (taken !== 0) {
-      warnings.publish({ message: `the altmap still accounts ${taken} pages at teardown`, pgmap: this });
-    }
+    };
+    this.report = await teardown(memory, holds, this.#mine(), events, hooks, this.teardownOptions);
+  }
+
+  /**
+   * Brings the map back that a teardown has killed and not drained.
+   *
+   * @throws EINVAL when it is alive, EALREADY while it is being torn down, ENODEV when the last page was put before
+   */
+  resurrect(): void {
+    resurrect(this.#attachment.memory, this.#mine());
+  }
+
+  #mine(): Maps {
+    const [first, ...others] = this.maps;
+    if (first === undefined) throw new HoldfastError('ENODEV', 'the page map is gone: it was torn down before');
+    return [first, ...others];
   }
 }
 
@@ -168,8 +204,8 @@ export async function memremapPages(
   checkOptions(options);
   const { memory, holds } = attachment;
   const { kind, ranges, altmap, owner = 0, pooled = false, ops, onStep } = options;
-  const maps: MapWords[] = [];
-  let pgmap: Pgmap | undefined;
+  const pgmap = new Pgmap(attachment, options);
+  const makings: Making[] = [];
   try {
     for (const [index, { first, count }] of ranges.entries()) {
       const spec = {
@@ -180,43 +216,65 @@ export async function memremapPages(
         altReserve: altmap?.reserve ?? 0,
         altFree: altmap?.free ?? 0,
       };
-      const map = makeMap(memory, spec, chunkPages, undefined, onStep && ((step) => onStep(step, index)));
-      maps.push(map);
-      if (ops?.pageFree !== undefined) holds.onPageFree(map, ops.pageFree);
+      const making = prepareMap(memory, spec, chunkPages, undefined, onStep && ((step) => onStep(step, index)));
+      makings.push(making);
+      pgmap.add(making.map);
     }
-    pgmap = new Pgmap(attachment, options, maps as [MapWords, ...MapWords[]], chunkPages);
     onStep?.('register', ranges.length - 1);
     device.addAction(release, pgmap);
-    return pgmap;
+    for (const index of ranges.keys()) onStep?.('publish', index);
   } catch (error) {
-    // Everything that was set up goes the way of a teardown; then the owner hears what it hears at every end: kill, cleanup.
-    if (maps.length > 0) {
-      await new Pgmap(
-        attachment,
-        { ...options, ops: ops ?? {} },
-        maps as [MapWords, ...MapWords[]],
-        chunkPages,
-      ).release();
-    } else if (ops !== undefined) {
-      const failed = { options } as Pgmap;
-      ops.kill?.(failed);
-      await ops.cleanup?.(failed);
-    }
-    throw error;
+    // Nobody has seen a page of it: no wait is needed. Then the owner hears what it hears at every end.
+    device.removeActionNowarn(release, pgmap);
+    await runAll(error, [
+      ...makings.reverse().map(({ undo }) => undo),
+      () => ops?.kill?.(pgmap),
+      () => ops?.cleanup?.(pgmap),
+    ]);
   }
+  // All together at the end: what can be seen of the one must not go because another could not be made.
+  for (const { map, publish } of makings) {
+    if (ops?.pageFree !== undefined) holds.onPageFree(map, ops.pageFree);
+    publish();
+  }
+  return pgmap;
+}
+
+/** Runs all steps, and throws `error`, with what failed in them. */
+async function runAll(error: unknown, steps: readonly (() => unknown)[]): Promise<never> {
+  const errors = [error];
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (another) {
+      errors.push(another);
+    }
+  }
+  if (errors.length === 1) throw error;
+  throw new AggregateError(errors, error instanceof Error ? error.message : String(error));
 }
 
 /**
  * Tears a map down now, before its device goes. Waits for the last page.
  *
  * @returns whether it was registered with the device; when not, the device reports a diagnostic
- * @throws EBUSY, ABORT_ERR as `teardown`, when `options` say so: the map then stays killed and registered no more; call `pgmap.release()`
+ * @throws EBUSY, ABORT_ERR as `teardown`, when `options` say so: the map stays killed, and the device's again, as its newest
+ *         resource: call this again, or `pgmap.resurrect`, or leave it to the end of the device
  *
  * Source: devm_memunmap_pages
  */
 export async function memunmapPages(device: Device, pgmap: Pgmap, options: TeardownOptions = {}): Promise<boolean> {
+  const before = pgmap.teardownOptions;
   pgmap.teardownOptions = options;
-  return device.releaseAction(release, pgmap);
+  try {
+    return await device.releaseAction(release, pgmap);
+  } catch (error) {
+    // LIFE: what is left of it must still end with the device.
+    if (pgmap.maps.length > 0 && !device.isActionRegistered(release, pgmap)) device.addAction(release, pgmap);
+    throw error;
+  } finally {
+    pgmap.teardownOptions = before;
+  }
 }
 
 /** A reference to a map, got by look-up; put it with `putDevPagemap` or `using`. */
@@ -242,14 +300,10 @@ export function getDevPagemap(attachment: Attachment, frame: number, cached?: Pa
   if (cached?.covers(frame)) return cached;
   cached?.put();
   const { memory } = attachment;
-  memory.enter();
-  try {
+  return memory.inside(() => {
     const map = findMap(memory, frame);
-    if (map === undefined || !memory.pin(map)) return undefined;
-    return new HeldPagemap(attachment, map);
-  } finally {
-    memory.leave();
-  }
+    return map !== undefined && memory.pin(map) ? new HeldPagemap(attachment, map) : undefined;
+  });
 }
 
 /** Puts a reference of `getDevPagemap`; `undefined` is fine. Source: put_dev_pagemap */
@@ -269,16 +323,13 @@ class HeldPagemap implements PagemapRef {
 
   covers(frame: number): boolean {
     const { memory } = this.#attachment;
-    return this.#held && frame >= memory.get(this.map, M.M_FIRST) && frame < endOf(memory, this.map);
+    return this.#held && frame >= memory.get(this.map, M.M_FIRST) && frame < endOf(memory.parts.words, this.map);
   }
 
   put(): void {
     if (!this.#held) throw new HoldfastError('EINVAL', 'the reference of this page map was put before');
     this.#held = false;
-    const { memory } = this.#attachment;
-    memory.enter();
-    memory.unpin(this.map);
-    memory.leave();
+    this.#attachment.memory.dropPin(this.map);
   }
 
   [Symbol.dispose](): void {

@@ -11,11 +11,12 @@
  * Cost: one pass over the descriptors with the gate closed. Nobody pays while nobody dies.
  */
 import { wake } from '../sync/wait.ts';
-import { ALLOCATED } from './frames.layout.ts';
 import { blocksIn } from './holders.ts';
 import { POOLED } from './holds.ts';
-import type { MemoryParts } from './memory.ts';
+import type { MapWords, MemoryParts } from './memory.ts';
 import * as M from './pgmap.layout.ts';
+import { endOf, firstUsable } from './registry.ts';
+import { repairRoom } from './room.ts';
 
 /**
  * Looks for participants that died, and puts right what they left.
@@ -25,13 +26,17 @@ import * as M from './pgmap.layout.ts';
  *          (stopped, perhaps) makes recovery impossible for now
  */
 export function reap(parts: MemoryParts, me: number): number[] {
-  const { participants } = parts;
+  const { participants, liveness } = parts;
   const dead = participants.used().filter((slot) => slot !== me && participants.tryClaimDead(slot));
   if (dead.length === 0) return dead;
-  if (!repair(parts, me, dead)) {
-    for (const slot of dead) parts.liveness.release(slot);
-    return [];
+  let isRepaired = false;
+  try {
+    isRepaired = repair(parts, me, dead);
+  } finally {
+    // Whatever went wrong, the next one must be able to try.
+    if (!isRepaired) for (const slot of dead) liveness.release(slot);
   }
+  if (!isRepaired) return [];
   for (const slot of dead) participants.vacate(slot);
   return dead;
 }
@@ -43,10 +48,14 @@ export function reap(parts: MemoryParts, me: number): number[] {
  * @returns false when it had to be given up, with nothing changed that matters
  */
 export function repair(parts: MemoryParts, me: number, dead: readonly number[]): boolean {
-  const { words, sections, frames, maps, pool, pageBytes, participants } = parts;
-  // The dead are inside nothing. Said at once, or another recoverer would take our lock on their slot for their life.
-  for (const slot of dead) sections.reset(slot);
-  if (!closeGate(parts, me)) return false;
+  const { words, sections, frames, maps, pool, pageBytes } = parts;
+  // LIFE: the dead are in the middle of nothing. Said at once: whoever waits for one of them asks for its lock, which is ours now, and
+  // would wait for as long as we live, or for as long as the slot's next owner does.
+  for (const slot of dead) {
+    sections.reset(slot);
+    for (const map of maps) map.ref.reset(slot);
+  }
+  if (!closeGate(parts, me, dead)) return false;
   try {
     if (!everyoneOutside(parts, me)) return false;
 
@@ -58,29 +67,24 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
       const state = Atomics.load(words, map.record + M.M_STATE);
       if (state === M.M_EMPTY || state === M.M_GONE) continue;
       if (state === M.M_RESERVED && isDead(Atomics.load(words, map.record + M.M_MAKER) - 1)) {
-        undoMap(parts, map.record);
+        undoMap(parts, map);
         continue;
       }
-      let references = 0;
-      const first = Atomics.load(words, map.record + M.M_FIRST);
-      const end = first + Atomics.load(words, map.record + M.M_COUNT);
       const pooled = (Atomics.load(words, map.record + M.M_KIND) & POOLED) !== 0;
-      for (const frame of blocksIn(frames, first, end)) {
-        if (frames.state(frame) === ALLOCATED) references++;
-        const pages = frames.pages(frame);
-        if (pooled) blocks.push({ addr: frame * pageBytes, size: pages * pageBytes });
+      let references = 0;
+      for (const frame of blocksIn(frames, firstUsable(words, map), endOf(words, map))) {
+        references++;
+        if (pooled) blocks.push({ addr: frame * pageBytes, size: frames.pages(frame) * pageBytes });
       }
       for (const slot of dead) Atomics.store(words, map.pins + slot, 0);
-      for (let slot = 0; slot < participants.slots; slot++) references += Atomics.load(words, map.pins + slot);
-      if (state < M.M_DRAINED) {
-        map.ref.rebuild(references);
-        // The one that killed may have died between the mark and the reference.
-        if (state === M.M_KILLED && !map.ref.isDying()) map.ref.kill();
-      }
-      const driver = Atomics.load(words, map.record + M.M_DRIVER);
-      if (driver !== 0 && isDead(driver - 1)) Atomics.store(words, map.record + M.M_DRIVER, 0);
+      for (let slot = 0; slot < frames.slots; slot++) references += Atomics.load(words, map.pins + slot);
+      // A kill that is half done is finished here, but for its mark without its reference: whoever destroys, or resurrects, goes on.
+      if (state < M.M_DRAINED) map.ref.rebuild(references);
+      disown(parts, map.record + M.M_DRIVER, isDead);
     }
+    disown(parts, parts.registry, isDead);
     pool.rebuild(blocks);
+    repairRoom(parts);
     Atomics.add(words, parts.deaths, dead.length);
     Atomics.add(words, parts.repairs, 1);
   } finally {
@@ -91,6 +95,12 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
   wake(words, parts.event);
   parts.ring();
   return true;
+}
+
+/** Frees a word that names its owner, if that is dead: the next owner of its slot is somebody else. */
+function disown({ words }: MemoryParts, index: number, isDead: (slot: number) => boolean): void {
+  const owner = Atomics.load(words, index);
+  if (owner !== 0 && isDead(owner - 1)) Atomics.compareExchange(words, index, owner, 0);
 }
 
 /** How often the waits look before they give up: some 30 ms, since the caller may be an event loop. */
@@ -104,7 +114,7 @@ const LOOKS_MAX = 130;
  */
 export function everyoneOutside(parts: MemoryParts, me: number): boolean {
   const { sections, participants } = parts;
-  const period = sections.grace({ isAlive: (slot) => slot !== me && participants.isAlive(slot) });
+  const period = sections.grace({ isAlive: (slot) => participants.isAlive(slot), self: me });
   for (let looks = 1; !period.poll(); looks++) {
     if (looks === LOOKS_MAX) return false;
     period.pause(looks);
@@ -112,21 +122,21 @@ export function everyoneOutside(parts: MemoryParts, me: number): boolean {
   return true;
 }
 
-/** Undoes a map whose maker died before it was published: nobody has seen it. */
-function undoMap(parts: MemoryParts, record: number): void {
-  const first = Atomics.load(parts.words, record + M.M_FIRST);
-  parts.frames.unmap(first, Atomics.load(parts.words, record + M.M_COUNT));
-  Atomics.store(parts.words, record + M.M_STATE, M.M_EMPTY);
+/** Undoes a map whose maker died before it was published: nobody has seen it. `repairRoom` takes its chunks. */
+function undoMap({ words, frames }: MemoryParts, map: MapWords): void {
+  const first = firstUsable(words, map);
+  frames.unmap(first, endOf(words, map) - first);
+  Atomics.store(words, map.record + M.M_STATE, M.M_EMPTY);
 }
 
 /** Closes the gate in the name of `me`; false when a living participant has it and keeps it. */
-function closeGate(parts: MemoryParts, me: number): boolean {
-  const { words, gate, liveness } = parts;
+function closeGate({ words, gate, liveness }: MemoryParts, me: number, dead: readonly number[]): boolean {
   for (;;) {
     const owner = Atomics.compareExchange(words, gate, 0, me + 1);
     if (owner === 0 || owner === me + 1) return true;
-    // The one who recovers is quick; if it lives, come back later. If it died, its work is ours.
-    if (liveness.isAlive(owner - 1)) return false;
+    // The one who recovers is quick; if it lives, come back later. If it died, its work is ours: also when it is one of those whose
+    // locks we have taken, which makes it look alive.
+    if (!dead.includes(owner - 1) && liveness.isAlive(owner - 1)) return false;
     if (Atomics.compareExchange(words, gate, owner, me + 1) === owner) return true;
   }
 }

@@ -79,20 +79,28 @@ export function cancelMap(memory: Memory, map: MapWords): void {
   memory.set(map, M.M_STATE, M.M_EMPTY);
 }
 
-/** First page with a usable descriptor: after what the altmap keeps. */
-export function firstUsable(memory: Memory, map: MapWords): number {
-  return memory.get(map, M.M_FIRST) + memory.get(map, M.M_ALT_RESERVE) + memory.get(map, M.M_ALT_FREE);
+/**
+ * First page with a usable descriptor: after what the altmap keeps. What lies before it is part of the map's range, but its
+ * descriptors are nobody's: they are never written, and never read.
+ */
+export function firstUsable(words: Int32Array, map: MapWords): number {
+  const get = (word: number): number => Atomics.load(words, map.record + word);
+  return get(M.M_FIRST) + get(M.M_ALT_RESERVE) + get(M.M_ALT_FREE);
 }
 
 /** First page after the map. */
-export function endOf(memory: Memory, map: MapWords): number {
-  return memory.get(map, M.M_FIRST) + memory.get(map, M.M_COUNT);
+export function endOf(words: Int32Array, map: MapWords): number {
+  return Atomics.load(words, map.record + M.M_FIRST) + Atomics.load(words, map.record + M.M_COUNT);
 }
 
-/** The map whose range covers `frame`, in whatever state but empty and gone; `undefined` when there is none. */
+/**
+ * The living map whose range covers `frame`; `undefined` when there is none. Inside a section.
+ *
+ * LIFE: a map that is seen LIVE inside a section stays what it is until the section ends, since its kill waits for that. One that is
+ * seen in a later state may be gone a moment later, and its record be another map's: such are not found.
+ */
 export function findMap(memory: Memory, frame: number): MapWords | undefined {
-  return memory.parts.maps.find((map) => {
-    const state = memory.state(map);
-    return state >= M.M_LIVE && state < M.M_GONE && frame >= memory.get(map, M.M_FIRST) && frame < endOf(memory, map);
-  });
+  const { words, maps } = memory.parts;
+  const covers = (map: MapWords): boolean => frame >= memory.get(map, M.M_FIRST) && frame < endOf(words, map);
+  return maps.find((map) => memory.state(map) === M.M_LIVE && covers(map));
 }

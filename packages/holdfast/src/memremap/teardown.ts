@@ -33,12 +33,14 @@ import type { Holds } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 import { everyoneOutside, reap } from './recovery.ts';
+import { endOf, firstUsable } from './registry.ts';
+import { closeRoom, openRoom, removeRoom } from './room.ts';
 
 /** The steps of a teardown as its caller sees them. */
 export type Phase = 'killed' | 'drained' | 'cleaned' | 'gone';
 
 export interface TeardownHooks {
-  /** Runs once the map is killed, before the wait: tell your own users to stop. */
+  /** Runs once, in the call that kills the map, before the wait: tell your own users to stop. */
   kill?(): void;
   /** Runs exactly once, after the last put and before anything is removed. May be async, except in `teardownSync`. */
   cleanup?(): void | Promise<void>;
@@ -86,6 +88,7 @@ export async function teardown(
   hooks: TeardownHooks,
   options: TeardownOptions,
 ): Promise<TeardownReport> {
+  begin(memory, holds, maps);
   const steps = protocol(memory, holds, maps, hooks, options);
   try {
     for (let step = steps.next(); ; ) {
@@ -117,6 +120,7 @@ export function teardownSync(
   options: TeardownOptions,
 ): TeardownReport {
   const { words, event } = memory.parts;
+  begin(memory, holds, maps);
   const steps = protocol(memory, holds, maps, hooks, options);
   try {
     for (;;) {
@@ -133,9 +137,21 @@ export function teardownSync(
   }
 }
 
+/** Takes the role of the driver, or says why not. Whoever gets past this gives it back with `release`, and nobody else. */
+function begin(memory: Memory, holds: Holds, maps: Maps): void {
+  memory.checkOpen();
+  const ownPins = maps.some((map) => memory.pins(map, memory.slot) > 0);
+  if (holds.held > 0 || ownPins) refuseOwnHold(memory, holdersOfAll(memory, maps));
+  drive(memory, maps[0]);
+}
+
 /** Gives the role of the driver back, whatever the end was. */
 function release(memory: Memory, map: MapWords): void {
   Atomics.compareExchange(memory.parts.words, map.record + M.M_DRIVER, memory.slot + 1, 0);
+}
+
+function holdersOfAll(memory: Memory, maps: Maps): Holder[] {
+  return maps.flatMap((map) => holdersOf(memory, map));
 }
 
 function* protocol(
@@ -147,7 +163,7 @@ function* protocol(
 ): Generator<Step, TeardownReport, void> {
   const { parts, slot } = memory;
   const started = parts.now();
-  const left = (): Holder[] => maps.flatMap((map) => holdersOf(memory, map));
+  const left = (): Holder[] => holdersOfAll(memory, maps);
   const anyIn = (state: number): boolean => maps.some((map) => memory.state(map) === state);
   const time = (phase: Phase): number => Math.max(...maps.map((map) => memory.time(map, STAMP[phase])));
   const reached = (phase: Phase): void => options.onPhase?.(phase, time(phase));
@@ -156,19 +172,23 @@ function* protocol(
     if (reaped.length > 0) hooks.reaped?.(reaped);
   };
 
-  if (holds.held > 0) refuseOwnHold(memory, left());
-  drive(memory, maps[0]);
+  // Somebody may have died driving this, perhaps with the pool's lock taken.
+  lookForDead();
 
-  // 1. kill: nobody new. The mark first, then the wait for those who were let in before it (inside `ref.kill`).
+  // 1. kill: nobody new. Out of the pool and the mark first, then the wait for those who were let in before it.
+  const isKiller = memory.state(maps[0]) === M.M_LIVE;
   for (const map of maps) {
-    if (memory.advance(map, M.M_LIVE, M.M_KILLED)) memory.stamp(map, M.M_KILLED_AT);
+    if (memory.state(map) === M.M_LIVE) {
+      memory.stamp(map, M.M_KILLED_AT);
+      closeRoom(memory, map, () => memory.advance(map, M.M_LIVE, M.M_KILLED));
+    }
     while (!killRef(memory, map)) yield* pause(memory, maps[0], started, [], options);
   }
   // Who is left is looked up before anybody is told, or the quick ones would be gone already.
   const stragglers = left();
   memory.announce();
   reached('killed');
-  hooks.kill?.();
+  if (isKiller) hooks.kill?.();
 
   // 2. the initial references: the maps' own, which `ref.kill` has put, and those of resident pages.
   for (const map of maps) if (memory.state(map) === M.M_KILLED) holds.dropResidents(map);
@@ -189,30 +209,39 @@ function* protocol(
   // The last put may still be on its way out of `release` (X7): what it touches stays until it has left its section.
   while (!everyoneOutside(parts, slot)) yield* pause(memory, maps[0], started, [], options);
 
-  // 4. cleanup. CRASH: a death in here leaves DRAINED; who takes over runs its own cleanup.
-  if (anyIn(M.M_DRAINED)) {
+  // 4. cleanup. CRASH: a death before the first map is CLEANED leaves DRAINED; who takes over runs its own cleanup. That first map
+  // speaks for all of them: once it is CLEANED, cleanup has run.
+  if (memory.state(maps[0]) === M.M_DRAINED) {
     const done = hooks.cleanup?.();
     if (done !== undefined) yield done;
-    for (const map of maps) {
-      if (memory.state(map) !== M.M_DRAINED) continue;
-      map.ref.exit();
-      memory.stamp(map, M.M_CLEANED_AT);
-      memory.advance(map, M.M_DRAINED, M.M_CLEANED);
-    }
-    memory.announce();
   }
+  for (const map of maps) {
+    if (memory.state(map) !== M.M_DRAINED) continue;
+    memory.stamp(map, M.M_CLEANED_AT);
+    // In one section, or a recovery between the two could bring the count of a ref back that has exited.
+    memory.inside(() => {
+      map.ref.exit();
+      memory.advance(map, M.M_DRAINED, M.M_CLEANED);
+    });
+  }
+  memory.announce();
   reached('cleaned');
 
-  // 5. remove: the mappings of all processes, the descriptors, and at last the reservation of the range (X10).
+  // 5. remove: the mappings of all processes, the room in the pool, the descriptors, and at last the reservation of the range (X10).
   while (hooks.isUnmapped?.() === false) {
     lookForDead();
     if (hooks.isUnmapped()) break;
     yield* pause(memory, maps[0], started, [], options);
   }
-  for (const map of maps) {
-    memory.enter();
-    parts.frames.unmap(memory.get(map, M.M_FIRST), memory.get(map, M.M_COUNT));
-    memory.leave();
+  // The first map goes last: as long as it is there, its record names this teardown, and no other map.
+  for (const map of [...maps].reverse()) {
+    if (memory.state(map) !== M.M_CLEANED) continue;
+    while (!removeRoom(memory, map)) {
+      lookForDead();
+      yield* pause(memory, maps[0], started, [], options);
+    }
+    const first = firstUsable(parts.words, map);
+    memory.inside(() => parts.frames.unmap(first, endOf(parts.words, map) - first));
     hooks.unmapped?.(map);
     memory.stamp(map, M.M_GONE_AT);
     memory.advance(map, M.M_CLEANED, M.M_GONE);
@@ -226,32 +255,45 @@ function* protocol(
 }
 
 /**
- * Brings a killed map that is not drained yet back to life.
+ * Brings maps back to life that were killed together and are not drained yet: all of them, or none.
  *
- * @param restore gives the map's initial references back that the kill has put, before anybody may hold again
- * @throws EINVAL when it is not killed, EALREADY while another participant tears it down, ENODEV when the last page was put before
+ * @param restore gives the maps' initial references back that the kill has put, before anybody may hold again
+ * @throws EINVAL when they are not killed, EALREADY while somebody tears them down, ENODEV when the last page was put before
  */
-export function resurrect(memory: Memory, map: MapWords, restore?: () => void): void {
-  const state = memory.state(map);
-  if (state === M.M_LIVE)
+export function resurrect(memory: Memory, maps: Maps, restore?: () => void): void {
+  memory.checkOpen();
+  if (maps.every((map) => memory.isLive(map))) {
     throw new HoldfastError('EINVAL', 'the region is alive; only one that was killed can be resurrected');
-  if (state === M.M_KILLED) {
-    drive(memory, map);
-    try {
-      // ORDER: the reference decides (X23): either ours is taken while somebody still holds one, and then the map cannot
-      // drain, or the last put came first and has moved the state to DRAINED.
-      if (reviveRef(map)) {
-        restore?.();
-        memory.set(map, M.M_FORCED, 0);
-        memory.advance(map, M.M_KILLED, M.M_LIVE);
-        memory.announce();
-        return;
-      }
-    } finally {
-      release(memory, map);
-    }
   }
-  throw new HoldfastError('ENODEV', 'too late to resurrect: the last page was put and the region is being removed');
+  if (maps.some((map) => memory.state(map) > M.M_KILLED)) throw tooLate();
+  drive(memory, maps[0]);
+  try {
+    const revived: MapWords[] = [];
+    for (const map of maps) {
+      if (memory.isLive(map)) continue; // the kill did not get that far
+      // ORDER: the reference decides (X23): either ours is taken while somebody still holds one, and then the map cannot drain, or
+      // the last put came first and has moved the state to DRAINED.
+      if (memory.inside(() => reviveRef(map))) revived.push(map);
+      else {
+        for (const again of revived) memory.inside(() => again.ref.kill());
+        throw tooLate();
+      }
+    }
+    restore?.();
+    // CRASH: KILLED with a live reference, as when a kill stops half way: whoever destroys or resurrects goes on from there.
+    for (const map of revived) {
+      memory.set(map, M.M_FORCED, 0);
+      memory.advance(map, M.M_KILLED, M.M_LIVE);
+      openRoom(memory, map);
+    }
+  } finally {
+    release(memory, maps[0]);
+  }
+  memory.announce();
+}
+
+function tooLate(): HoldfastError {
+  return new HoldfastError('ENODEV', 'too late to resurrect: the last page was put and the region is being removed');
 }
 
 /** Asks every participant to let go at once; their views read zeros from then on. The teardown then need not wait for them. */
@@ -277,23 +319,29 @@ function drive(memory: Memory, map: MapWords): void {
   }
 }
 
-/** Kills the map's reference unless that has been done: false when somebody stands still inside a section. */
+/**
+ * Kills the map's reference unless that has been done: false when somebody stands still inside a section.
+ *
+ * Inside a section itself, as every change of the reference: a recovery that sets the count in the middle of it would miss, or keep, the
+ * initial reference.
+ */
 function killRef(memory: Memory, map: MapWords): boolean {
   if (map.ref.isDying()) return true;
   // ORDER: after this, whoever read LIVE inside a section has left it, with its bit set or its reference taken (pairs with the
-  // look at the state in Holds.hold and Memory.pin).
+  // look at the state in Holds and Memory.pin).
   if (!everyoneOutside(memory.parts, memory.slot)) return false;
-  map.ref.kill();
+  memory.inside(() => map.ref.kill());
   return true;
 }
 
-/** Takes the initial reference back: false when there is none left to stand on. */
+/** Takes the initial reference back: false when there is none left to stand on. Inside a section. */
 function reviveRef(map: MapWords): boolean {
+  if (!map.ref.isDying()) return true; // marked, and never killed: the kill was given up, or its driver died
   try {
     map.ref.resurrect();
     return true;
   } catch (error) {
-    if (isHoldfastError(error, 'EBUSY')) return false;
+    if (isHoldfastError(error, 'ESTALE')) return false;
     throw error;
   }
 }
@@ -304,9 +352,15 @@ function refuseOwnHold(memory: Memory, holders: readonly Holder[]): void {
   if (own.length === 0) return;
   throw new HoldfastError(
     'EDEADLK',
-    `this thread holds ${own[0]!.pages} pages of the region that it wants to destroy, and would wait for itself for ever; dispose its holds first`,
+    `this thread holds ${whatOf(own[0]!)} of the region that it wants to destroy, and would wait for itself for ever; dispose its holds first`,
     { holders: own },
   );
+}
+
+/** What a holder holds, in words. */
+function whatOf({ pages, pins }: Holder): string {
+  const lookUps = pins === 1 ? '1 look-up' : `${pins} look-ups`;
+  return pins === 0 ? `${pages} pages` : pages === 0 ? lookUps : `${pages} pages and ${lookUps}`;
 }
 
 /** Clears the bits of participants whose mapping reads zeros: whatever they still hold, it is not this memory. */
@@ -334,7 +388,7 @@ function* pause(
   options: TeardownOptions,
 ): Generator<Step, void, void> {
   const waitedMs = memory.parts.now() - started;
-  const names = left.map((h) => `process ${h.pid} thread ${h.threadId} (${h.pages} pages)`).join(', ');
+  const names = left.map((h) => `process ${h.pid} thread ${h.threadId} (${whatOf(h)})`).join(', ');
   const facts = { holders: left, waitedMs };
   const state = ['', '', '', 'killed', 'drained', 'cleaned up'][memory.state(map)] ?? '';
   const who = left.length > 0 ? `still held by ${names}` : 'waiting for participants that do not answer';
@@ -358,4 +412,6 @@ function* pause(
     );
   }
   yield 'event';
+  // LIFE: the thread may have left the region while it waited; its slot is somebody else's then.
+  memory.checkOpen();
 }

@@ -14,7 +14,7 @@ import { type Attachment, attach, type Surroundings } from '../memremap/attach.t
 import { FLAG_BARRIER, FLAG_READ_ONLY, FLAG_TRACE, H_BELL, H_CLAIMS, H_EVENT } from '../memremap/control.layout.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { POOLED } from '../memremap/holds.ts';
-import { makeMap, makeResident, removeRoom } from '../memremap/make-map.ts';
+import { makeMap, makeResident } from '../memremap/make-map.ts';
 import type { MapWords } from '../memremap/memory.ts';
 import { MEMORY_KINDS } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
@@ -31,7 +31,6 @@ import {
 } from '../memremap/teardown.ts';
 import { listenToWord } from '../sync/events.ts';
 import { lockLiveness, threadLiveness } from '../sync/liveness.ts';
-import { RECORD_WORDS, THREAD } from '../sync/participants.layout.ts';
 import type { ParticipantInfo } from '../sync/participants.ts';
 import { checkHandle, type Handle } from './handle.ts';
 import { Hold, type HoldHome } from './hold.ts';
@@ -333,9 +332,9 @@ export class Region implements Disposable {
     const pages = Math.ceil(bytes / pageBytes);
     const unused = pages * pageBytes - bytes;
     const room = pages <= memory.parts.frames.count;
-    let page = room ? holds.alloc(this.#map, pages, unused) : -1;
+    let page = room ? holds.alloc(pages, unused) : -1;
     // Asked when it matters: the dead may have what is missing.
-    if (page < 0 && room && this.reap().length > 0) page = holds.alloc(this.#map, pages, unused);
+    if (page < 0 && room && this.reap().length > 0) page = holds.alloc(pages, unused);
     if (page < 0) {
       throw new HoldfastError(
         'ENOMEM',
@@ -450,7 +449,7 @@ export class Region implements Disposable {
     this.#checkAttached();
     const { memory } = this.#attachment;
     const { blockPages, dataBytes } = this.#place.checked.facts;
-    resurrect(memory, this.#map, () => {
+    resurrect(memory, [this.#map], () => {
       if (blockPages > 0) makeResident(memory, this.#map, { blockPages, bytes: dataBytes });
     });
     this.#look();
@@ -530,7 +529,6 @@ export class Region implements Disposable {
         const revoked = revokedMappings(memory);
         return participants.used().every((slot) => revoked.has(participants.mapping(slot)));
       },
-      unmapped: (map) => removeRoom(memory, map, this.chunkPages),
     };
   }
 
@@ -569,13 +567,12 @@ function shapeOf(options: ShapeOptions, name: string): Shape {
 
 function surroundingsOf(place: Place, title: string | undefined): Surroundings {
   const { words, checked, backing } = place;
-  const { layout, facts, geometry } = checked;
+  const { facts, geometry } = checked;
   const who = identityOf(title, place.mapping);
   const now = Date.now;
   if (backing === undefined) {
     const claims = words.subarray(H_CLAIMS, H_CLAIMS + geometry.slots);
-    const threadOf = (slot: number): number => Atomics.load(words, layout.participants + slot * RECORD_WORDS + THREAD);
-    const liveness = threadLiveness(claims, threadOf);
+    const liveness = threadLiveness(claims, who.threadId);
     return { liveness, identity: who, barrier: undefined, ring: () => {}, listen: listenToWord(words, H_EVENT), now };
   }
   const sys = needRealMemory();

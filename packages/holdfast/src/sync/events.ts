@@ -21,13 +21,22 @@ export class Events {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Calls all listeners now. */
+  /** Calls all listeners now. @throws what the first one threw that did, when all were called */
   emit(): void {
-    for (const listener of [...this.#listeners]) listener();
+    let failure: { error: unknown } | undefined;
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener();
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+    if (failure !== undefined) throw failure.error;
   }
 
   /** Resolves at the next ring, when `timeoutMs` have passed, or when `signal` aborts, whichever is first. Keeps the process alive. */
   next(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const done = (): void => {
         clearTimeout(timer);
@@ -47,32 +56,34 @@ export class Events {
   }
 }
 
-/** Listening on a word of a SharedArrayBuffer, for regions on the heap: `Atomics.notify` on it rings. */
+/**
+ * Listening on a word of a SharedArrayBuffer, for regions on the heap: whoever changes the word and notifies rings. The promise of
+ * the wait does not keep the process alive.
+ */
 export function listenToWord(words: Int32Array, index: number): Listen {
   return (callback) => {
     let open = true;
-    const arm = (): void => {
-      const seen = Atomics.load(words, index);
+    const arm = (seen: number): void => {
       const result = Atomics.waitAsync(words, index, seen);
-      // The promise does not keep the process alive. It is settled by a notify, also by our own `close`.
-      if (result.async) {
-        result.value.then(() => {
-          if (!open) return;
-          callback();
-          arm();
-        });
-      } else {
-        queueMicrotask(() => {
-          if (!open) return;
-          callback();
-          arm();
-        });
+      if (result.async) void result.value.then(rung);
+      else queueMicrotask(rung);
+    };
+    const rung = (): void => {
+      if (!open) return;
+      // ORDER: the word, then the listener's look at what has happened, then the wait on that word. A ring that comes during the look,
+      // or after it, changes the word, and the wait returns at once (X15). The word read after the look would sleep through it.
+      const seen = Atomics.load(words, index);
+      try {
+        callback();
+      } finally {
+        if (open) arm(seen);
       }
     };
-    arm();
+    arm(Atomics.load(words, index));
     return {
       close() {
         open = false;
+        // The wait itself is settled by this, and does nothing any more.
         Atomics.notify(words, index);
       },
     };

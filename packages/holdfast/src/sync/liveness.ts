@@ -58,43 +58,41 @@ export function lockLiveness(sys: Sys, fd: number): Liveness {
 }
 
 const UNCLAIMED = 0;
-const CLAIMED = 1;
-const ORPHANED = 2;
+const ORPHANED = -1;
 
 /**
  * Liveness of threads of this process, without the system. Sees the end of workers that the threads attached to the region
  * start after they attached; a worker started earlier, or by a thread that is not attached, must detach by itself.
  *
- * @param claims   one shared word a slot
- * @param threadOf the thread id that the participant in a slot has recorded
+ * A claim is the claimer's thread id + 1, so that the end of a thread orphans in one step each exactly what that thread had claimed:
+ * its own slot, and those of the dead that it was just reaping. Thread ids are not used twice in a process.
+ *
+ * @param claims one shared word a slot
+ * @param thread `threadId` of the calling thread
  */
-export function threadLiveness(claims: Int32Array, threadOf: (slot: number) => number): Liveness {
+export function threadLiveness(claims: Int32Array, thread: number): Liveness {
   const own = new Set<number>();
   const onWorker = (worker: Worker): void => {
-    const thread = worker.threadId;
+    const claim = worker.threadId + 1; // 0 by the time it has exited
     worker.once('exit', () => {
-      for (let slot = 0; slot < claims.length; slot++) {
-        if (Atomics.load(claims, slot) === CLAIMED && threadOf(slot) === thread) {
-          Atomics.compareExchange(claims, slot, CLAIMED, ORPHANED);
-        }
-      }
+      for (let slot = 0; slot < claims.length; slot++) Atomics.compareExchange(claims, slot, claim, ORPHANED);
     });
   };
   process.on('worker', onWorker);
   return {
     tryClaim(slot) {
       if (own.has(slot)) return false;
-      const free =
-        Atomics.compareExchange(claims, slot, UNCLAIMED, CLAIMED) === UNCLAIMED ||
-        Atomics.compareExchange(claims, slot, ORPHANED, CLAIMED) === ORPHANED;
-      if (free) own.add(slot);
-      return free;
+      const isFree =
+        Atomics.compareExchange(claims, slot, UNCLAIMED, thread + 1) === UNCLAIMED ||
+        Atomics.compareExchange(claims, slot, ORPHANED, thread + 1) === ORPHANED;
+      if (isFree) own.add(slot);
+      return isFree;
     },
     release(slot) {
       if (own.delete(slot)) Atomics.store(claims, slot, UNCLAIMED);
     },
     isAlive(slot) {
-      return Atomics.load(claims, slot) === CLAIMED;
+      return Atomics.load(claims, slot) > UNCLAIMED;
     },
     close() {
       process.off('worker', onWorker);

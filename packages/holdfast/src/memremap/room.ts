@@ -1,0 +1,114 @@
+/**
+ * room: the chunks by which a map gives its pages to the region's pool. A chunk's owner is its map's number + 1, so every block says
+ * whose it is.
+ *
+ *   add (out of use) ─▶ open, once the map is LIVE ─▶ close, before it is KILLED ─▶ remove, once it is drained
+ *
+ * INVARIANT: a chunk is in use only while its map is LIVE, but for the steps of whoever is just changing the two; recovery sets it right
+ * by the map's state. So nobody takes a block of a map that is dying, and whoever looks for room finds that of the others.
+ *
+ * All of it inside sections: recovery rebuilds the pool while nobody is in one.
+ *
+ * Kernel counterpart: none. The chunk of a removed BAR stays in the kernel's pool, and is tried first for ever (core.md 5.4, B15).
+ */
+import { isHoldfastError } from '../errors.ts';
+import { POOLED } from './holds.ts';
+import type { MapWords, Memory, MemoryParts } from './memory.ts';
+import * as M from './pgmap.layout.ts';
+import { endOf, firstUsable } from './registry.ts';
+
+/** How often a change is tried again whose pool is kept locked by somebody that died in it. */
+const TRIES_MAX = 3;
+
+/**
+ * Adds the chunks of the map, out of use.
+ *
+ * @param chunkPages a chunk has at the most so many pages: blocks do not straddle the seams of the mapping
+ */
+export function addRoom(memory: Memory, map: MapWords, chunkPages: number): void {
+  const { words, pool, pageBytes } = memory.parts;
+  const end = endOf(words, map);
+  const chunks: [first: number, count: number][] = [];
+  for (let first = firstUsable(words, map); first < end; ) {
+    const seam = Math.min((Math.floor(first / chunkPages) + 1) * chunkPages, end);
+    // The newest chunk is searched first, so the first pages are added last.
+    chunks.unshift([first, seam - first]);
+    first = seam;
+  }
+  for (const [first, count] of chunks) {
+    const chunk = { virt: first * pageBytes, size: count * pageBytes, owner: map.number + 1, retired: true };
+    changed(memory, () => pool.addOwner(chunk));
+  }
+}
+
+/** Puts the chunks of the map into use. */
+export function openRoom(memory: Memory, map: MapWords): void {
+  for (const chunk of chunksOf(memory, map)) changed(memory, () => memory.parts.pool.reinstate(chunk));
+}
+
+/**
+ * Takes the chunks of the map out of use: no new block, blocks that are out can be freed.
+ *
+ * @param mark what is done in the same section: the mark KILLED. A recovery between the two would open the room of a map that it
+ *             finds LIVE
+ */
+export function closeRoom(memory: Memory, map: MapWords, mark: () => void): void {
+  const chunks = chunksOf(memory, map);
+  changed(memory, () => {
+    for (const chunk of chunks) memory.parts.pool.retire(chunk);
+    mark();
+  });
+}
+
+/**
+ * Takes the chunks of a drained map from the pool.
+ *
+ * @returns false when one is still in use: somebody died between taking pages and saying so; again after the dead were reaped
+ */
+export function removeRoom(memory: Memory, map: MapWords): boolean {
+  const { pool } = memory.parts;
+  return chunksOf(memory, map).every((chunk) =>
+    changed(memory, () => {
+      pool.retire(chunk);
+      return pool.removeChunk(chunk);
+    }),
+  );
+}
+
+/** Brings all chunks in line with their maps after a death. Nobody is inside a section, and the pool was rebuilt. */
+export function repairRoom({ words, pool, maps }: MemoryParts): void {
+  const chunks: { start: number; owner: number }[] = [];
+  pool.forEachChunk(({ start, owner }) => chunks.push({ start, owner }));
+  for (const { start, owner } of chunks) {
+    const map = maps[owner - 1];
+    const state = map === undefined ? M.M_EMPTY : Atomics.load(words, map.record + M.M_STATE);
+    if (state === M.M_LIVE) {
+      pool.reinstate(start);
+      continue;
+    }
+    pool.retire(start);
+    // CRASH: its maker died before the map was there: nobody has a block of it.
+    if (state === M.M_EMPTY || state === M.M_GONE) pool.removeChunk(start);
+  }
+}
+
+function chunksOf(memory: Memory, map: MapWords): number[] {
+  if ((memory.get(map, M.M_KIND) & POOLED) === 0) return [];
+  const starts: number[] = [];
+  memory.parts.pool.forEachChunk(({ start, owner }) => {
+    if (owner === map.number + 1) starts.push(start);
+  });
+  return starts;
+}
+
+/** Changes the pool's structure. CRASH: who died in the pool's lock keeps it until the dead are reaped. */
+function changed<T>(memory: Memory, change: () => T): T {
+  for (let tries = 1; ; tries++) {
+    try {
+      return memory.inside(change);
+    } catch (error) {
+      if (tries === TRIES_MAX || !isHoldfastError(error, 'EBUSY')) throw error;
+    }
+    memory.reap();
+  }
+}
