@@ -76,24 +76,44 @@ export function corrupt(what: string): HoldfastError {
 }
 
 /**
- * Reserves `count` granules, without saying which.
+ * Reserves `count` granules of the slot, without saying which. From then on the slot keeps its chunk; whether it is still the
+ * chunk of the picture, {@link isReplaced} tells.
  *
- * @returns false when so many are not free, or only because others have reserved them
+ * @returns false when the chunk is closed, when so many are not free, or only because others have reserved them
  */
 export function reserve(words: Int32Array, chunk: Chunk, count: number): boolean {
   const at = chunk.slot + L.TAKEN;
   let taken = words[at]!; // racy on purpose, as FREED below: the exchange decides
   for (;;) {
     // FREED only grows: an old value refuses where a new one would not, never the other way.
-    const used = (taken - words[chunk.slot + L.FREED]!) | 0;
-    if (used + count > chunk.granules) return false;
+    const used = (taken - words[chunk.slot + L.FREED]!) & L.COUNT;
+    if (taken < 0 || used + count > chunk.granules) return false;
     // ORDER: reserved before claimed. Claimed first, `avail` would for a moment promise what is taken already, and who
     // had reserved the last granule would look for it in vain.
     // CRASH: the granules count as used and nobody has them; `rebuild` finds out.
-    const now = Atomics.compareExchange(words, at, taken, (taken + count) | 0);
+    const now = Atomics.compareExchange(words, at, taken, (taken + count) & L.COUNT);
     if (now === taken) return true;
     taken = now;
   }
+}
+
+/** Whether the slot has got another chunk since the picture was taken. Means something only while a reservation stands. */
+export function isReplaced(words: Int32Array, chunk: Chunk): boolean {
+  // ORDER: after the reservation. A plain read will do: whoever puts another chunk there writes its stamp first and then
+  // opens TAKEN, from which our reservation was made. After it, the slot keeps the chunk.
+  return words[chunk.slot + L.CHUNK_STAMP] !== chunk.stamp;
+}
+
+/**
+ * Makes all further reservations fail. Those that stand are seen in the account from now on: both are decided by the one word.
+ */
+export function close(words: Int32Array, slot: number): void {
+  Atomics.or(words, slot + L.TAKEN, L.CLOSED);
+}
+
+/** Lets granules of the slot be reserved. */
+export function open(words: Int32Array, slot: number): void {
+  Atomics.and(words, slot + L.TAKEN, L.COUNT);
 }
 
 /** Gives granules back to the account: freed ones, or ones that were reserved and not claimed. */
@@ -106,7 +126,7 @@ export function giveBack(words: Int32Array, chunk: Chunk, count: number): void {
 export function usedGranules(words: Int32Array, chunk: Chunk): number {
   // ORDER: FREED first. The other way round frees in between would be missed in TAKEN and make the answer too low.
   const freed = Atomics.load(words, chunk.slot + L.FREED);
-  const used = (Atomics.load(words, chunk.slot + L.TAKEN) - freed) | 0;
+  const used = (Atomics.load(words, chunk.slot + L.TAKEN) - freed) & L.COUNT;
   return Math.min(used, chunk.granules);
 }
 

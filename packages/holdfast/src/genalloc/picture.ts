@@ -43,16 +43,17 @@ export class Picture {
     this.perGranule = 1 / this.granule;
     this.exact = (words[L.FLAGS]! & L.FLAG_EXACT) !== 0;
     this.wide = (words[L.FLAGS]! & L.FLAG_WIDE) !== 0;
-    this.#take('attach');
+    this.renew('attach');
   }
 
   /** Makes sure that the picture is not older than this call. @throws ESTALE when the pool has been destroyed */
   look(operation: string): void {
     // A plain read: whoever has told us of a change has thereby made its EPOCH visible. Who has not been told may be late.
-    if (this.words[L.EPOCH] !== this.epoch) this.#take(operation);
+    if (this.words[L.EPOCH] !== this.epoch) this.renew(operation);
   }
 
-  #take(operation: string): void {
+  /** Takes the picture anew. @throws as {@link look} */
+  renew(operation: string): void {
     const { words } = this;
     for (;;) {
       const epoch = Atomics.load(words, L.EPOCH);
@@ -65,7 +66,7 @@ export class Picture {
         throw new HoldfastError('ESTALE', `${operation} was called on a pool that has been destroyed: make a new one.`);
       }
       this.chunks = chunks;
-      this.online = state === L.POOL_LIVE ? chunks.filter((chunk) => chunk.state === L.ONLINE) : [];
+      this.online = chunks.filter((chunk) => chunk.state === L.ONLINE);
       this.#byStart = chunks.toSorted((a, b) => (a.startWide < b.startWide ? -1 : 1));
       this.algorithm = algorithm;
       this.hit = undefined;

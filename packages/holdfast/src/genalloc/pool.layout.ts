@@ -25,7 +25,7 @@
  *   who stops half way, can make them too low. Too high costs time only.
  * INVARIANT (tails): what a claim or a free over several words leaves when it stops half way is the *tail* of a block, from a
  *   word's first granule up to its L. Blocks beside it are recognised as ever.
- * INVARIANT (pinned): a chunk with TAKEN - FREED != 0 keeps its slot and its map words.
+ * INVARIANT (pinned): while TAKEN - FREED != 0 the slot keeps its chunk, and the chunk its map words.
  *
  * Everything else that is shared is written under LOCK and published by EPOCH.
  */
@@ -48,7 +48,7 @@ export const SLOTS = 4;
 /** Length of the map area in words. */
 export const MAP_WORDS = 5;
 
-// The header: structure, in a cache line of its own, since every operation reads EPOCH.
+// The header: structure. A cache line of its own, since every operation reads EPOCH.
 /** 1 while somebody changes the structure. CRASH: stays 1; `rebuild` clears it. */
 export const LOCK = 16;
 /** Changes whenever the list of chunks, one's state, or the algorithm has changed. */
@@ -59,9 +59,7 @@ export const STAMP = 18;
 export const ALGORITHM = 19;
 export const POOL_STATE = 20;
 export const POOL_LIVE = 0;
-/** `destroy` looks whether the pool is empty. */
-export const POOL_CLOSING = 1;
-export const POOL_DESTROYED = 2;
+export const POOL_DESTROYED = 1;
 /** Slots from here on have never been used. */
 export const SLOTS_USED = 21;
 /** Two records of kind and argument (low, high). The one that ALGORITHM does not name is rewritten. */
@@ -89,9 +87,13 @@ export const GRANULES = 9;
 export const MAP = 10;
 
 // A slot: counters, in a cache line of their own. They are never set back, not even for the slot's next chunk: who holds an
-// old list of chunks may still add to them and take it back. Only their difference has a meaning (modulo 2^32).
-/** Granules ever reserved. */
+// old list of chunks may still add to them and take it back. Only their difference has a meaning, modulo 2^31.
+/** Granules ever reserved, and in the highest bit CLOSED. */
 export const TAKEN = 16;
+/** Nothing can be reserved: the chunk is retired, or gone, or `destroy` is looking. */
+export const CLOSED = -(2 ** 31);
+/** The bits of TAKEN that count. */
+export const COUNT = 2 ** 31 - 1;
 /** Granules ever given back, claimed or not; hence also the sign that something has become free. */
 export const FREED = 17;
 /** Claims over several words under way: bits of theirs may yet be given back. CRASH: stays above 0 until `rebuild`. */

@@ -28,7 +28,7 @@
 import { HoldfastError } from '../errors.ts';
 import { type Address, checkBytes, checkInteger, checkWide, invalid, TWO_64 } from './address.ts';
 import { type Algorithm, FIRST_FIT_ALIGN, FIXED_ALLOC, firstFit, writeAlgorithm } from './algorithm.ts';
-import { availBytes } from './chunk.ts';
+import { availBytes, close, open } from './chunk.ts';
 import { give, wraps } from './give.ts';
 import { createWords, openWords, wordsFor } from './header.ts';
 import {
@@ -43,7 +43,7 @@ import {
   type PoolWarning,
 } from './options.ts';
 import { Picture } from './picture.ts';
-import { EMPTY, ONLINE, POOL_CLOSING, POOL_DESTROYED, POOL_LIVE, POOL_STATE, RETIRED } from './pool.layout.ts';
+import { EMPTY, ONLINE, POOL_DESTROYED, POOL_STATE, RETIRED } from './pool.layout.ts';
 import { rebuild } from './rebuild.ts';
 import { addChunk, isIdle, PHYS_UNKNOWN, publish, setState, underLock } from './structure.ts';
 import { FULL, take } from './take.ts';
@@ -189,7 +189,7 @@ export class GenPool<A extends Address = number> {
 
   /**
    * Takes the chunk that contains `addr` out of use: no new block comes from it, blocks that are out can be freed, and other
-   * chunks are used meanwhile. An allocation that had begun before may still come from it, as if it had come before.
+   * chunks are used meanwhile. Another thread's allocation that had its granules reserved before still gets them.
    *
    * @returns false when it was retired already
    * @throws ENOENT when no chunk contains `addr`; EBUSY as {@link addOwner}; EINVAL
@@ -221,7 +221,7 @@ export class GenPool<A extends Address = number> {
           `removeChunk found the chunk at ${addr} still giving blocks: retire it first.`,
         );
       }
-      // ORDER: `retire` has moved EPOCH before this look at the account. A reservation that we do not see finds EPOCH moved.
+      // ORDER: `retire` has closed the chunk before this look at the account, so it can only fall from here on.
       if (!isIdle(words, chunk)) return false;
       setState(words, chunk, EMPTY);
       return true;
@@ -240,14 +240,15 @@ export class GenPool<A extends Address = number> {
     const { words } = picture;
     underLock(words, 'destroy', () => {
       picture.look('destroy');
-      // ORDER: EPOCH moves between CLOSING and the look at the accounts, for the same reason as in `removeChunk`.
-      // CRASH: no new blocks until `rebuild`.
-      Atomics.store(words, POOL_STATE, POOL_CLOSING);
-      publish(words);
-      const isEmpty = picture.chunks.every((chunk) => isIdle(words, chunk));
-      Atomics.store(words, POOL_STATE, isEmpty ? POOL_DESTROYED : POOL_LIVE);
-      publish(words);
-      if (isEmpty) return;
+      // ORDER: all are closed before one is looked at, so that they are empty all at once.
+      // CRASH: closed: "busy" for everybody, until `rebuild`.
+      for (const { slot } of picture.chunks) close(words, slot);
+      if (picture.chunks.every((chunk) => isIdle(words, chunk))) {
+        Atomics.store(words, POOL_STATE, POOL_DESTROYED);
+        publish(words);
+        return;
+      }
+      for (const { slot } of picture.online) open(words, slot);
       const name = this.name === undefined ? '' : ` ${this.name}`;
       throw new HoldfastError(
         'EBUSY',
@@ -421,7 +422,7 @@ export class GenPool<A extends Address = number> {
    * Source: none, the kernel ends with its allocator.
    */
   rebuild(blocks?: Iterable<PoolBlock<A>>): void {
-    this.#picture.look('rebuild');
+    this.#picture.renew('rebuild'); // the dead may have changed a chunk and not have said so
     rebuild(this.#picture, blocks);
   }
 

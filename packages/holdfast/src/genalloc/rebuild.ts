@@ -51,7 +51,6 @@ export function rebuild<A extends Address>(picture: Picture, blocks: Iterable<Po
   }
   // Nothing has been written so far, and nothing can fail from here on.
   for (const [chunk, map] of maps) writeMap(words, chunk, map);
-  Atomics.compareExchange(words, L.POOL_STATE, L.POOL_CLOSING, L.POOL_LIVE);
   Atomics.store(words, L.LOCK, 0);
   publish(words);
 }
@@ -72,5 +71,6 @@ function writeMap(words: Int32Array, chunk: Chunk, map: Int32Array): void {
   const { slot } = chunk;
   Atomics.store(words, slot + L.GROUPS, groups);
   Atomics.store(words, slot + L.PENDING, 0);
-  Atomics.store(words, slot + L.TAKEN, (Atomics.load(words, slot + L.FREED) + chunk.granules - free) | 0);
+  const taken = (Atomics.load(words, slot + L.FREED) + chunk.granules - free) & L.COUNT;
+  Atomics.store(words, slot + L.TAKEN, chunk.state === L.ONLINE ? taken : taken | L.CLOSED);
 }

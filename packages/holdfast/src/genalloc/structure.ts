@@ -7,16 +7,16 @@
  *
  * All of this happens under LOCK, one at a time, and is published by EPOCH; allocating and freeing never wait for it.
  *
- * Who allocates works with a picture of the chunks that may be old. The rule that makes this safe: *reserve first, then look
- * at EPOCH*; when it has moved, give the reservation back and start over. So
- *  - reserved before `retire` moved EPOCH: the block counts as one from before, and `remove` sees that the chunk is not empty;
- *  - reserved after: the look at EPOCH tells.
+ * Who allocates works with a picture of the chunks that may be old. What makes this safe is that everything is decided by one
+ * word, TAKEN, from which granules are reserved. `retire` closes it: a reservation came before, and then `remove` sees it, or
+ * it fails. And when the slot has got another chunk since, then TAKEN was opened after that chunk's stamp was written: who has
+ * reserved looks at the stamp, and gives the reservation back if it is not the one that he knows.
  *
  * Kernel counterpart: `gen_pool_add_owner`, which has the lock as well. Chunks of the kernel never go.
  */
 import { HoldfastError } from '../errors.ts';
 import { TWO_64, writeWide } from './address.ts';
-import { Chunk, corrupt, usedGranules } from './chunk.ts';
+import { Chunk, close, corrupt, open, usedGranules } from './chunk.ts';
 import * as L from './pool.layout.ts';
 
 /** How often a taken lock is looked at before the caller is told. Whoever has it needs microseconds. */
@@ -104,6 +104,7 @@ export function addChunk(words: Int32Array, order: number, wide: boolean, chunk:
   }
   const slot = L.slotAt(number);
   // CRASH: until STATE is written the slot is EMPTY and what is written here is nobody's.
+  close(words, slot);
   formatMap(words, L.mapAreaAt(words[L.SLOTS]!) + map, granules);
   Atomics.store(words, slot + L.GROUPS, Math.ceil(L.bitmapWords(granules) / L.GROUP_WORDS));
   writeWide(words, slot + L.START, chunk.start);
@@ -114,15 +115,23 @@ export function addChunk(words: Int32Array, order: number, wide: boolean, chunk:
   Atomics.store(words, slot + L.MAP, map);
   Atomics.store(words, slot + L.CHUNK_STAMP, Atomics.add(words, L.STAMP, 1) + 1);
   if (number >= Atomics.load(words, L.SLOTS_USED)) Atomics.store(words, L.SLOTS_USED, number + 1);
-  // ORDER: STATE after all that it announces, EPOCH after STATE: who sees the new EPOCH sees the whole chunk.
+  // ORDER: STATE after all that it announces; TAKEN opens after the stamp (see `isReplaced`); EPOCH after both: who sees the
+  // new EPOCH sees the whole chunk, and can reserve.
   Atomics.store(words, slot + L.STATE, chunk.state);
+  if (chunk.state === L.ONLINE) open(words, slot);
   publish(words);
 }
 
-/** Takes a chunk in or out of use for new blocks. The caller holds the lock. */
-export function setState(words: Int32Array, chunk: Chunk, state: number): void {
-  Atomics.store(words, chunk.slot + L.STATE, state);
-  // ORDER: EPOCH after STATE. A new picture that is taken because EPOCH moved must show the new state.
+/**
+ * Takes a chunk in or out of use for new blocks, or out of its slot. The caller holds the lock.
+ *
+ * CRASH: closed and still ONLINE: "busy" for who finds room only there, until `rebuild`.
+ */
+export function setState(words: Int32Array, { slot }: Chunk, state: number): void {
+  // ORDER: closed before STATE says so, open after. EPOCH last: a picture that is taken because EPOCH moved shows the new state.
+  close(words, slot);
+  Atomics.store(words, slot + L.STATE, state);
+  if (state === L.ONLINE) open(words, slot);
   publish(words);
 }
 

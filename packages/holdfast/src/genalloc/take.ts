@@ -1,11 +1,11 @@
 /**
  * take: how a block is allocated.
  *
- *     search a place ──▶ reserve so many granules ──▶ look at EPOCH ──▶ claim the bits ──▶ done
- *        │ none              │ refused                   │ moved            │ refused
- *        ▼                   ▼                           ▼                  ▼
- *     can it be believed?    others are in the           give back,         give back,
- *      yes: next chunk       middle of something:        new picture,       search again
+ *     search a place ──▶ reserve so many granules ──▶ still that chunk? ──▶ claim the bits ──▶ done
+ *        │ none              │ refused                   │ no                   │ refused
+ *        ▼                   ▼                           ▼                      ▼
+ *     can it be believed?    others are in the           give back,             give back,
+ *      yes: next chunk       middle of something:        new picture,           search again
  *      no:  look again       look again                  start over
  *
  * One granule that may lie anywhere is reserved *before* the search. Then there is one for it (INVARIANT promises), and it
@@ -15,14 +15,13 @@
  * take its bits back. Otherwise the answer is not known, and it is looked at again, ROUNDS times; then it is "busy". The kernel
  * says "full" in these cases.
  *
- * An old picture is harmless by the order *reserve, then look at EPOCH*: while a reservation stands, the chunk is not removed
- * (INVARIANT pinned); and if it was removed, retired or replaced before, EPOCH has moved before, and the reservation is given
- * back without a bit having been touched.
+ * An old picture does no harm: from a chunk that was retired or removed nothing can be reserved, and of one that was replaced
+ * the stamp tells, before a bit has been touched. From then on the reservation keeps it where it is (INVARIANT pinned).
  *
  * Kernel counterpart: `gen_pool_alloc_algo_owner`.
  */
 import { BEST_FIT, FIRST_FIT_ALIGN, FIXED_ALLOC } from './algorithm.ts';
-import { type Chunk, corrupt, giveBack, reserve } from './chunk.ts';
+import { type Chunk, corrupt, giveBack, isReplaced, reserve } from './chunk.ts';
 import { claimOne, claimRun } from './claim.ts';
 import type { Picture } from './picture.ts';
 import * as L from './pool.layout.ts';
@@ -76,7 +75,10 @@ export function take(picture: Picture, count: number, kind: number, data: number
 /** Takes one granule of `chunk`, which is reserved. @returns it, or UNKNOWN */
 function takeReserved(picture: Picture, chunk: Chunk, kind: number): number {
   const { words, order, exact } = picture;
-  if (hasMoved(picture, chunk, 1)) return UNKNOWN;
+  if (isReplaced(words, chunk)) {
+    giveBack(words, chunk, 1);
+    return UNKNOWN;
+  }
   for (let round = 0; round < SEARCHES; round++) {
     const index = kind === BEST_FIT ? search(words, chunk, 1, kind, 0, order, exact) : firstFree(words, chunk);
     if (index >= 0 && claimOne(words, chunk, index, exact)) return index;
@@ -101,9 +103,13 @@ function takeFound(picture: Picture, chunk: Chunk, count: number, kind: number, 
       chunk.freedSeen = freed;
       return FULL;
     }
-    // Refused although there is a place: somebody has reserved and not yet claimed, or cleared and not yet accounted.
+    // Refused although there is a place: somebody has reserved and not yet claimed, or cleared and not yet accounted; or the
+    // chunk is closed.
     if (!reserve(words, chunk, count)) return UNKNOWN;
-    if (hasMoved(picture, chunk, count)) return UNKNOWN;
+    if (isReplaced(words, chunk)) {
+      giveBack(words, chunk, count);
+      return UNKNOWN;
+    }
     if (claimRun(words, chunk, index, count, exact)) return index;
   }
   return UNKNOWN;
@@ -118,18 +124,8 @@ function standsStill(words: Int32Array, chunk: Chunk): boolean {
   return true;
 }
 
-/** Whether the picture is old; if so, gives the reservation back. */
-function hasMoved(picture: Picture, chunk: Chunk, count: number): boolean {
-  // ORDER: after the reservation, and not a plain read, which could come before it. Either who removes the chunk sees the
-  // reservation, or we see his EPOCH.
-  if (Atomics.load(picture.words, L.EPOCH) === picture.epoch) return false;
-  giveBack(picture.words, chunk, count);
-  return true;
-}
-
 /** Whether the chunks, found full one after the other, were full at one moment: nothing has become free since. */
 function areStillFull(words: Int32Array, chunks: readonly Chunk[], count: number): boolean {
-  if (Atomics.load(words, L.POOL_STATE) === L.POOL_CLOSING) return false;
   if (chunks.length < 2) return true;
   for (const chunk of chunks) {
     if (count > chunk.granules) continue;

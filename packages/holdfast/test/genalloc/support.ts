@@ -84,7 +84,12 @@ export function checkSound(pool: GenPool, live: Live, isTight = true): void {
     }
     atLeast(words[slot + L.GROUPS]!, groups, isTight, 'GROUPS');
     taken -= length * 16 - granules;
-    assert.equal((words[slot + L.TAKEN]! - words[slot + L.FREED]!) | 0, taken, 'the account is that of the bits');
+    assert.equal((words[slot + L.TAKEN]! - words[slot + L.FREED]!) & L.COUNT, taken, 'the account is that of the bits');
+    assert.equal(
+      words[slot + L.TAKEN]! < 0,
+      words[slot + L.STATE] !== L.ONLINE,
+      'retired chunks are closed, others open',
+    );
     assert.equal(words[slot + L.PENDING], 0, 'no claim is pending');
   }
   assert.equal(
