@@ -22,7 +22,7 @@ for (const file of readdirSync(join(root, 'examples')).filter((name) => name.end
 }
 
 test('the example of the README runs as it stands there', real, () => {
-  const [, code] = readFileSync(join(root, 'README.md'), 'utf8').match(/```js\n([^]*?)```/) ?? [];
+  const [, code] = readFileSync(join(root, 'README.md'), 'utf8').match(/```js\n([\s\S]*?)```/) ?? [];
   assert.ok(code !== undefined && code.split('\n').length < 25);
   // Beside the other examples, so that the package is found by its name.
   const folder = mkdtempSync(join(root, 'examples', '.readme-'));

@@ -218,12 +218,12 @@ describe('found by others', real, () => {
     assert.equal(again.freeBytes, again.size, 'what was held by the one that left is free');
   });
 
-  test('region files of every kind are 0600', () => {
-    using shm = Region.create({ size: 4096, name: unique() });
+  test('region files of every kind are 0600', async () => {
+    const shm = Region.create({ size: 4096, name: unique() });
     assert.equal(statSync(shm.path!).mode & 0o777, 0o600);
     using file = Region.create({ size: 4096, path: join(dir, unique()) });
     assert.equal(statSync(file.path!).mode & 0o777, 0o600);
-    void shm.destroy();
+    await shm.destroy();
   });
 });
 
