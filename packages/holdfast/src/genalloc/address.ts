@@ -35,6 +35,10 @@ export function checkInteger(operation: string, name: string, value: unknown, le
  */
 export function checkBytes(operation: string, name: string, value: unknown): number {
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+  return checkWideBytes(operation, name, value);
+}
+
+function checkWideBytes(operation: string, name: string, value: unknown): number {
   if (typeof value === 'bigint' && value >= 0n && value < TWO_64) {
     return value <= Number.MAX_SAFE_INTEGER ? Number(value) : Number.POSITIVE_INFINITY;
   }

@@ -8,6 +8,9 @@ import { HoldfastError } from '../errors.ts';
 import { readNumber, readWide, TWO_64 } from './address.ts';
 import * as L from './pool.layout.ts';
 
+/** Constants of our own: those of another module V8 reads from memory each time, these it folds into the code. */
+const { TAKEN, FREED, COUNT, CHUNK_STAMP } = L;
+
 /** Geometry of one chunk, checked, with the indices of its shared words. */
 export class Chunk {
   /** Index of the slot. */
@@ -36,7 +39,7 @@ export class Chunk {
   constructor(words: Int32Array, slot: number, state: number, order: number, wide: boolean) {
     this.slot = slot;
     this.state = state;
-    this.stamp = Atomics.load(words, slot + L.CHUNK_STAMP);
+    this.stamp = Atomics.load(words, slot + CHUNK_STAMP);
     this.start = wide ? Number.NaN : readNumber(words, slot + L.START);
     this.startWide = readWide(words, slot + L.START);
     this.startLow = Atomics.load(words, slot + L.START);
@@ -82,16 +85,16 @@ export function corrupt(what: string): HoldfastError {
  * @returns false when the chunk is closed, when so many are not free, or only because others have reserved them
  */
 export function reserve(words: Int32Array, chunk: Chunk, count: number): boolean {
-  const at = chunk.slot + L.TAKEN;
+  const at = chunk.slot + TAKEN;
   let taken = words[at]!; // racy on purpose, as FREED below: the exchange decides
   for (;;) {
     // FREED only grows: an old value refuses where a new one would not, never the other way.
-    const used = (taken - words[chunk.slot + L.FREED]!) & L.COUNT;
+    const used = (taken - words[chunk.slot + FREED]!) & COUNT;
     if (taken < 0 || used + count > chunk.granules) return false;
     // ORDER: reserved before claimed. Claimed first, `avail` would for a moment promise what is taken already, and who
     // had reserved the last granule would look for it in vain.
     // CRASH: the granules count as used and nobody has them; `rebuild` finds out.
-    const now = Atomics.compareExchange(words, at, taken, (taken + count) & L.COUNT);
+    const now = Atomics.compareExchange(words, at, taken, (taken + count) & COUNT);
     if (now === taken) return true;
     taken = now;
   }
@@ -101,32 +104,32 @@ export function reserve(words: Int32Array, chunk: Chunk, count: number): boolean
 export function isReplaced(words: Int32Array, chunk: Chunk): boolean {
   // ORDER: after the reservation. A plain read will do: whoever puts another chunk there writes its stamp first and then
   // opens TAKEN, from which our reservation was made. After it, the slot keeps the chunk.
-  return words[chunk.slot + L.CHUNK_STAMP] !== chunk.stamp;
+  return words[chunk.slot + CHUNK_STAMP] !== chunk.stamp;
 }
 
 /**
  * Makes all further reservations fail. Those that stand are seen in the account from now on: both are decided by the one word.
  */
 export function close(words: Int32Array, slot: number): void {
-  Atomics.or(words, slot + L.TAKEN, L.CLOSED);
+  Atomics.or(words, slot + TAKEN, L.CLOSED);
 }
 
 /** Lets granules of the slot be reserved. */
 export function open(words: Int32Array, slot: number): void {
-  Atomics.and(words, slot + L.TAKEN, L.COUNT);
+  Atomics.and(words, slot + TAKEN, COUNT);
 }
 
 /** Gives granules back to the account: freed ones, or ones that were reserved and not claimed. */
 export function giveBack(words: Int32Array, chunk: Chunk, count: number): void {
   // ORDER: after the bits are clear. Before, `avail` would promise granules that are still taken.
-  Atomics.add(words, chunk.slot + L.FREED, count);
+  Atomics.add(words, chunk.slot + FREED, count);
 }
 
 /** Granules in use or reserved, never too few: 0 to granules. */
 export function usedGranules(words: Int32Array, chunk: Chunk): number {
   // ORDER: FREED first. The other way round frees in between would be missed in TAKEN and make the answer too low.
-  const freed = Atomics.load(words, chunk.slot + L.FREED);
-  const used = (Atomics.load(words, chunk.slot + L.TAKEN) - freed) & L.COUNT;
+  const freed = Atomics.load(words, chunk.slot + FREED);
+  const used = (Atomics.load(words, chunk.slot + TAKEN) - freed) & COUNT;
   return Math.min(used, chunk.granules);
 }
 

@@ -18,6 +18,9 @@
 import { type Chunk, corrupt, giveBack } from './chunk.ts';
 import * as L from './pool.layout.ts';
 
+/** Constants of our own: those of another module V8 reads from memory each time, these it folds into the code. */
+const { FULL, LAST_SHIFT } = L;
+
 /** T bits of granules `from` to `to`, exclusive, of one word: 0 to 16. */
 function span(from: number, to: number): number {
   return ((1 << to) - 1) & ~((1 << from) - 1);
@@ -25,7 +28,7 @@ function span(from: number, to: number): number {
 
 /** L bit of the granule `index` of a word, when blocks have one. */
 function lastBit(index: number, exact: boolean): number {
-  return exact ? 1 << (index + L.LAST_SHIFT) : 0;
+  return exact ? 1 << (index + LAST_SHIFT) : 0;
 }
 
 /** A word of `chunk` has closed: nothing in it is free any more. */
@@ -58,10 +61,10 @@ function raiseOpen(words: Int32Array, chunk: Chunk, at: number): void {
 function claimWord(words: Int32Array, chunk: Chunk, at: number, bits: number): boolean {
   let word = words[at]!; // racy on purpose: the exchange decides
   for (;;) {
-    if ((word & bits & L.FULL) !== 0) return false;
+    if ((word & bits & FULL) !== 0) return false;
     const now = Atomics.compareExchange(words, at, word, word | bits);
     if (now === word) {
-      if (((word | bits) & L.FULL) === L.FULL) lowerOpen(words, chunk, at);
+      if (((word | bits) & FULL) === FULL) lowerOpen(words, chunk, at);
       return true;
     }
     word = now;
@@ -77,19 +80,19 @@ function releaseWord(words: Int32Array, chunk: Chunk, at: number, mask: number, 
   let word = words[at]!; // racy on purpose: the exchange decides, and a refusal looks again
   let raised = false;
   for (;;) {
-    if ((word & mask) !== bits || ((word & before) !== 0 && (word & (before << L.LAST_SHIFT)) === 0)) {
+    if ((word & mask) !== bits || ((word & before) !== 0 && (word & (before << LAST_SHIFT)) === 0)) {
       const now = Atomics.load(words, at);
       if (now === word) break;
       word = now;
       continue;
     }
-    if (!raised && (word & L.FULL) === L.FULL) {
+    if (!raised && (word & FULL) === FULL) {
       raiseOpen(words, chunk, at);
       raised = true;
     }
     const now = Atomics.compareExchange(words, at, word, word & ~mask);
     if (now === word) {
-      if (raised && (word & L.FULL) !== L.FULL) lowerOpen(words, chunk, at);
+      if (raised && (word & FULL) !== FULL) lowerOpen(words, chunk, at);
       return true;
     }
     word = now;
@@ -151,7 +154,7 @@ export function releaseRun(words: Int32Array, chunk: Chunk, first: number, count
   const before = exact && low > 0 ? 1 << (low - 1) : 0;
   if (low + count <= 16) {
     const taken = span(low, low + count);
-    const mask = exact ? taken | (taken << L.LAST_SHIFT) : taken;
+    const mask = exact ? taken | (taken << LAST_SHIFT) : taken;
     return releaseWord(words, chunk, chunk.map + (first >>> 4), mask, taken | lastBit(low + count - 1, exact), before);
   }
   if (!isRun(words, chunk, first, end, exact)) return false;
@@ -172,7 +175,7 @@ function bitsOf(index: number, first: number, end: number, exact: boolean): numb
 }
 
 function maskOf(bits: number, exact: boolean): number {
-  return exact ? (bits & L.FULL) | (bits << L.LAST_SHIFT) : bits & L.FULL;
+  return exact ? (bits & FULL) | (bits << LAST_SHIFT) : bits & FULL;
 }
 
 /** Whether granules `first` to `end` are all taken, and in an exact pool end with the only L among them. */

@@ -178,6 +178,7 @@ export class GenPool<A extends Address = number> {
       throw invalid('addOwner', `addresses, virt and phys, up to ${hint}`, { virt, phys, size });
     }
     checkInteger('addOwner', 'owner', owner ?? NO_OWNER, -(2 ** 31), 2 ** 32 - 1);
+    if (typeof retired !== 'boolean') throw invalid('addOwner', 'true or false as retired', retired);
     if (this.size() + size > Number.MAX_SAFE_INTEGER) {
       throw invalid('addOwner', 'chunks of together at most 2^53 - 1 bytes', size);
     }
@@ -290,22 +291,24 @@ export class GenPool<A extends Address = number> {
    * Source: `gen_pool_alloc`, whose 0 may mean either.
    */
   alloc(size: Address): A {
-    return this.#take('alloc', size, undefined) ? this.#address() : this.#none();
+    return this.#take('alloc', size) ? this.#address() : this.#none();
   }
 
   /** As {@link alloc}, with an algorithm for this call only. Source: `gen_pool_alloc_algo` */
   allocAlgo(size: Address, algorithm: Algorithm): A {
-    return this.#take('allocAlgo', size, algorithm) ? this.#address() : this.#none();
+    return this.#takeBy('allocAlgo', size, algorithm) ? this.#address() : this.#none();
   }
 
   /** As {@link alloc}, with the owner of the chunk in the result; undefined when nothing was taken. Source: `gen_pool_alloc_owner` */
   allocOwner(size: Address): { addr: A; owner: number } | undefined {
-    return this.#take('allocOwner', size, undefined) ? { addr: this.#address(), owner: this.lastOwner } : undefined;
+    return this.#take('allocOwner', size) ? { addr: this.#address(), owner: this.lastOwner } : undefined;
   }
 
   /** As {@link allocOwner}, with an algorithm for this call only. Source: `gen_pool_alloc_algo_owner` */
   allocAlgoOwner(size: Address, algorithm: Algorithm): { addr: A; owner: number } | undefined {
-    return this.#take('allocAlgoOwner', size, algorithm) ? { addr: this.#address(), owner: this.lastOwner } : undefined;
+    return this.#takeBy('allocAlgoOwner', size, algorithm)
+      ? { addr: this.#address(), owner: this.lastOwner }
+      : undefined;
   }
 
   /**
@@ -431,16 +434,26 @@ export class GenPool<A extends Address = number> {
     if (data === 0 || (data & (data - 1)) !== 0) throw invalid(operation, 'a power of two as the alignment', data);
   }
 
-  /** Takes a block, and sets lastOwner, and lastFailure when there was none. */
-  #take(operation: string, size: Address, own: Algorithm | undefined): boolean {
+  /** Takes a block by the pool's algorithm; sets lastOwner, and lastFailure when there was none. */
+  #take(operation: string, size: Address): boolean {
     const picture = this.#picture;
     picture.look(operation);
+    return this.#takeNow(operation, size, picture.algorithm);
+  }
+
+  #takeBy(operation: string, size: Address, algorithm: Algorithm): boolean {
+    this.#checkAlgorithm(operation, algorithm);
+    this.#picture.look(operation);
+    return this.#takeNow(operation, size, algorithm);
+  }
+
+  #takeNow(operation: string, size: Address, algorithm: Algorithm): boolean {
+    const picture = this.#picture;
     this.lastOwner = NO_OWNER;
     const bytes = checkBytes(operation, 'size', size);
     if (bytes === 0) return this.#fail('size 0');
-    const { kind, bytes: exactly, data } = own ?? picture.algorithm;
-    if (own !== undefined) this.#checkAlgorithm(operation, own);
-    if (kind === FIXED_ALLOC && !this.#isGranular(exactly)) return this.#failOffset(operation, bytes, exactly);
+    const { kind, data } = algorithm;
+    if (kind === FIXED_ALLOC && !this.#isGranular(algorithm)) return this.#failOffset(operation, bytes, algorithm);
     const result = take(picture, Math.ceil(bytes * picture.perGranule), kind, data);
     if (result !== 0) return this.#fail(result === FULL ? 'full' : 'busy');
     this.lastOwner = picture.hit!.owner;
@@ -453,7 +466,7 @@ export class GenPool<A extends Address = number> {
   }
 
   /** Warns when a chunk has room at all; otherwise the kernel does not get as far as to look at the offset. */
-  #failOffset(operation: string, bytes: number, offset: Address): false {
+  #failOffset(operation: string, bytes: number, { bytes: offset }: Algorithm): false {
     const { words, online } = this.#picture;
     if (!online.some((chunk) => availBytes(words, chunk, this.order) >= bytes)) return this.#fail('full');
     const message = `${operation} was given fixedAlloc(${offset}), which is not a multiple of the granule of ${this.granule} bytes: nothing is taken.`;
@@ -461,8 +474,8 @@ export class GenPool<A extends Address = number> {
     return this.#fail('offset');
   }
 
-  #isGranular(offset: Address): boolean {
-    return typeof offset === 'number' ? offset % this.granule === 0 : offset % BigInt(this.granule) === 0n;
+  #isGranular({ bytes }: Algorithm): boolean {
+    return typeof bytes === 'number' ? bytes % this.granule === 0 : bytes % BigInt(this.granule) === 0n;
   }
 
   #setState(operation: string, addr: Address, state: number): boolean {

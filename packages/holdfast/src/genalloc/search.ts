@@ -13,7 +13,10 @@
  */
 import { BEST_FIT, FIRST_FIT, FIRST_FIT_ALIGN, FIRST_FIT_ORDER_ALIGN } from './algorithm.ts';
 import type { Chunk } from './chunk.ts';
-import { FULL, GROUP_WORDS, GROUPS } from './pool.layout.ts';
+import * as L from './pool.layout.ts';
+
+/** Constants of our own: those of another module V8 reads from memory each time, these it folds into the code. */
+const { FULL, GROUP_WORDS, GROUPS } = L;
 
 /** Number of zeros below the lowest 1 of `bits`, which is not 0. */
 function trailingZeros(bits: number): number {

@@ -67,6 +67,7 @@ describe('arguments', () => {
     for (const owner of [0.5, Number.NaN, 2 ** 32, -(2 ** 31) - 1, '1'] as never[]) {
       bad(() => pool.addOwner({ virt: 0, size: 16, owner }), owner);
     }
+    bad(() => pool.addOwner({ virt: 0, size: 16, retired: 1 as never }), 'retired');
     bad(() => pool.add(2 ** 53 - 16, 32), 'past 2^53');
     bad(() => pool.addVirt(0, 2 ** 53 - 16, 32), 'phys past 2^53');
     assert.equal(pool.size(), 0);

@@ -218,6 +218,20 @@ describe('chunks retire', () => {
     checkSound(pool, []);
   });
 
+  test('G32: a chunk added retired gives no block before it is reinstated, in a slot used for the first time or again', () => {
+    const pool = GenPool.create({ order: 4, chunks: 1, granules: 16 });
+    for (let round = 0; round < 3; round++) {
+      pool.addOwner({ virt: 0x1000, size: 256, owner: round, retired: true });
+      assert.deepEqual([pool.alloc(1), pool.lastFailure, pool.avail(), pool.size()], [-1, 'full', 0, 256]);
+      checkSound(pool, []);
+      assert.equal(pool.reinstate(0x1000), true);
+      assert.deepEqual(pool.allocOwner(1), { addr: 0x1000, owner: round });
+      pool.free(0x1000, 1);
+      pool.retire(0x1000);
+      pool.removeChunk(0x1000);
+    }
+  });
+
   test('a chunk can be reinstated, in its old place', () => {
     const pool = three();
     pool.retire(0x2000);
