@@ -449,7 +449,6 @@ export class GenPool<A extends Address = number> {
 
   #takeNow(operation: string, size: Address, algorithm: Algorithm): boolean {
     const picture = this.#picture;
-    this.lastOwner = NO_OWNER;
     const bytes = checkBytes(operation, 'size', size);
     if (bytes === 0) return this.#fail('size 0');
     const { kind, data } = algorithm;
@@ -461,6 +460,7 @@ export class GenPool<A extends Address = number> {
   }
 
   #fail(why: AllocFailure): false {
+    this.lastOwner = NO_OWNER;
     this.lastFailure = why;
     return false;
   }
