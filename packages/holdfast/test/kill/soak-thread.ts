@@ -31,7 +31,8 @@ const words = new Int32Array(mail.bytes.buffer, mail.bytes.byteOffset, mail.byte
 const kept: Hold[] = [];
 let state = seed | 1;
 let stretch: Tally = fresh();
-let running = true;
+/** Counts the stretches: a loop of an earlier one ends when it sees a newer number. */
+let current = 0;
 let killed = false;
 
 function fresh(): Tally {
@@ -114,18 +115,18 @@ function step(): void {
 }
 
 function stop(): void {
+  current++;
   while (kept.length > 0) drop();
-  running = false;
 }
 
 async function run(): Promise<void> {
-  running = true;
-  while (running && !killed) {
-    for (let i = 0; i < 100 && running && !killed; i++) step();
+  const mine = ++current;
+  while (!killed) {
+    for (let i = 0; i < 100 && !killed; i++) step();
     await new Promise(setImmediate);
+    if (current !== mine) return;
     killed ||= region.signal.aborted;
   }
-  if (!killed) return;
   stop();
   mail.put();
   region.detach();
