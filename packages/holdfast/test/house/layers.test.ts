@@ -8,7 +8,19 @@ import { fileURLToPath } from 'node:url';
 const src = fileURLToPath(new URL('../../../src/', import.meta.url));
 
 /** A file of a layer may import from its own layer and from those before it. */
-const LAYERS = ['errors.ts', 'sys', 'mem', 'sync', 'devres', 'genalloc', 'memremap', 'region', 'index.ts', 'kernel.ts', 'cli'];
+const LAYERS = [
+  'errors.ts',
+  'sys',
+  'mem',
+  'sync',
+  'devres',
+  'genalloc',
+  'memremap',
+  'region',
+  'index.ts',
+  'kernel.ts',
+  'cli',
+];
 /** Pairs in the order above that must not know each other all the same. */
 const FORBIDDEN: [from: string, to: string][] = [
   ['devres', 'sys'],
@@ -46,6 +58,8 @@ test('imports point down only', () => {
 });
 
 test('only sys loads the foreign function interface', () => {
-  const wrong = files.filter((file) => layerOf(file) !== 'sys' && /koffi-linux/.test(readFileSync(join(src, file), 'utf8')));
+  const wrong = files.filter(
+    (file) => layerOf(file) !== 'sys' && /koffi-linux/.test(readFileSync(join(src, file), 'utf8')),
+  );
   assert.deepEqual(wrong, []);
 });
