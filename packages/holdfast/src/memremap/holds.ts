@@ -11,6 +11,7 @@
  * `pageFree` (core.md B6), whoever allocated it and whoever puts it last.
  */
 import { HoldfastError } from '../errors.ts';
+import type { Frames } from './frames.ts';
 import { blocksOf } from './holders.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
@@ -31,6 +32,7 @@ interface Freed {
 
 export class Holds {
   readonly #memory: Memory;
+  readonly #frames: Frames;
   /** How often this participant holds the block that starts at a frame. */
   readonly #depth: Uint32Array;
   #held = 0;
@@ -39,7 +41,8 @@ export class Holds {
 
   constructor(memory: Memory) {
     this.#memory = memory;
-    this.#depth = new Uint32Array(memory.parts.frames.count);
+    this.#frames = memory.parts.frames;
+    this.#depth = new Uint32Array(this.#frames.count);
   }
 
   /** Number of different blocks this participant holds. */
@@ -116,7 +119,7 @@ export class Holds {
    */
   getPage(frame: number): void {
     const memory = this.#memory;
-    const { frames } = memory.parts;
+    const frames = this.#frames;
     if (this.#again(frame)) return;
     for (let tries = 0; tries < BUSY_TRIES; tries++) {
       let isHeld = false;
@@ -156,16 +159,21 @@ export class Holds {
    * @throws ESTALE when the handle's block was freed; ENODEV when its map is not live any more; EFAULT for a page that is none
    */
   hold(frame: number, generation: number): void {
-    const memory = this.#memory;
-    const { frames } = memory.parts;
     const depth = this.#depth[frame]!;
     if (depth > 0) {
       // Our bit keeps the block, so its map and its generation stand still.
       this.#liveMapOf(frame);
-      if (frames.generation(frame) !== generation) throw stale(frame, generation);
+      if (this.#frames.generation(frame) !== generation) throw stale(frame, generation);
       this.#depth[frame] = depth + 1;
-      return;
+    } else {
+      this.#holdFirst(frame, generation);
     }
+  }
+
+  /** The first hold of this participant: its bit. */
+  #holdFirst(frame: number, generation: number): void {
+    const memory = this.#memory;
+    const frames = this.#frames;
     memory.enter();
     let isHeld = false;
     let freed: Freed | undefined;
@@ -190,16 +198,13 @@ export class Holds {
    */
   put(frame: number): void {
     const depth = this.#depth[frame]!;
-    if (!(depth > 0)) {
-      throw new HoldfastError(
-        'EINVAL',
-        `page ${frame} was put without a hold: this thread does not hold it (any more)`,
-      );
-    }
-    if (depth > 1) {
-      this.#depth[frame] = depth - 1;
-      return;
-    }
+    if (depth > 1) this.#depth[frame] = depth - 1;
+    else if (depth === 1) this.#putLast(frame);
+    else throw notHeld(frame);
+  }
+
+  /** The last put of this participant. */
+  #putLast(frame: number): void {
     const memory = this.#memory;
     memory.enter();
     let freed: Freed | undefined;
@@ -235,7 +240,7 @@ export class Holds {
 
   /** Clears the bits of another participant on all blocks of the map, for one that can reach the memory no more. */
   evict(map: MapWords, slot: number): void {
-    const { frames } = this.#memory.parts;
+    const frames = this.#frames;
     for (const frame of blocksOf(this.#memory, map)) {
       if (frames.isHolder(frame, slot)) this.#freeAfter(frame, () => frames.clear(frame, slot));
     }
@@ -243,7 +248,7 @@ export class Holds {
 
   /** Drops the map's own reference of every resident block: the initial references of the kernel's teardown. */
   dropResidents(map: MapWords): void {
-    const { frames } = this.#memory.parts;
+    const frames = this.#frames;
     for (const frame of blocksOf(this.#memory, map)) this.#freeAfter(frame, () => frames.dropResident(frame));
   }
 
@@ -254,7 +259,7 @@ export class Holds {
     memory.enter();
     try {
       takeAway();
-      if (memory.parts.frames.tryFree(frame, memory.slot)) freed = this.#clean(frame);
+      if (this.#frames.tryFree(frame, memory.slot)) freed = this.#clean(frame);
     } finally {
       memory.leave();
     }
@@ -263,7 +268,7 @@ export class Holds {
 
   /** Clears the participant's bit and frees the block if it was the last. Inside a section; what it returns goes to `#afterFree`. */
   #drop(frame: number): Freed | undefined {
-    return this.#memory.parts.frames.drop(frame, this.#memory.slot) ? this.#clean(frame) : undefined;
+    return this.#frames.drop(frame, this.#memory.slot) ? this.#clean(frame) : undefined;
   }
 
   /** Ends the block that this thread has won to free. Inside a section. */
@@ -301,7 +306,7 @@ export class Holds {
   /** The map of a page, if it is live. @throws ENODEV when it is not, or the page belongs to none; EFAULT */
   #liveMapOf(frame: number): MapWords {
     const memory = this.#memory;
-    const number = memory.parts.frames.mapOf(frame);
+    const number = this.#frames.mapOf(frame);
     if (number < 0) throw new HoldfastError('ENODEV', `page ${frame} belongs to no map (any more)`);
     const map = memory.map(number);
     if (!memory.isLive(map)) throw gone(memory, map);
@@ -330,6 +335,10 @@ function gone(memory: Memory, map: MapWords): HoldfastError {
   const state =
     ['empty', 'being made', 'live', 'killed', 'drained', 'cleaned up', 'gone'][memory.state(map)] ?? 'unknown';
   return new HoldfastError('ENODEV', `the memory is being taken away: its map is ${state}; no new hold is given`);
+}
+
+function notHeld(frame: number): HoldfastError {
+  return new HoldfastError('EINVAL', `page ${frame} was put without a hold: this thread does not hold it (any more)`);
 }
 
 function stale(frame: number, generation: number): HoldfastError {
