@@ -15,7 +15,7 @@
  *   behind costs room and time, never safety, until {@link GenPool.rebuild} mends it.
  * - `avail` is never more than can be had.
  *
- * Costs: two atomic operations and a look to take a granule, two to give it back, a few more when a word of 16 granules
+ * Costs: two atomic operations to take a granule and two to give it back, one more each when a word of 16 granules
  * fills up or opens; reads of the map, 512 taken granules at a time. 1/4 byte a granule, 128 a chunk.
  *
  * Does not: touch the managed memory (zeroing goes through the caller); wait; grow its own words.
