@@ -80,8 +80,11 @@ export class Frames {
   /** Makes frames `first .. first + count - 1` idle pages of map number `map`. Only while no other thread can reach them. */
   map(first: number, count: number, map: number): void {
     // The range is reserved for the caller and not yet published, so plain stores do; publishing the map orders them.
-    for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride)
+    // CRASH: a bit of somebody who died in a try may still be there, and its slot have another owner by now.
+    for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride) {
+      for (let word = HOLDERS; word < this.#stride; word++) this.#words[d + word] = 0;
       this.#words[d + STATE] = FREE | (map << MAP_SHIFT);
+    }
   }
 
   /** Takes the descriptors away again. Only after the drain: no page of the range is held or allocated. */
@@ -246,7 +249,9 @@ export class Frames {
   nextBlock(from: number, end: number): number {
     const words = this.#words;
     for (let frame = from, d = this.#index(from); frame < end; frame++, d += this.#stride) {
-      if ((Atomics.load(words, d + STATE) & STATE_MASK) >= ALLOCATED) return frame;
+      // Plain, since a thousand times a thousand are looked at. A moment's view, like every answer to "who is there"; who needs more
+      // has had a grace period since the blocks could last be made (kill, recovery).
+      if ((words[d + STATE]! & STATE_MASK) >= ALLOCATED) return frame;
     }
     return -1;
   }
@@ -299,6 +304,7 @@ export class Frames {
   repair(frame: number, me: number, isDead: (slot: number) => boolean): boolean {
     const words = this.#words;
     const d = this.#index(frame);
+    if ((Atomics.load(words, d + STATE) & STATE_MASK) === NONE) return false; // nobody's; `map` clears it
     for (const slot of this.holders(frame)) if (isDead(slot)) this.clear(frame, slot);
     const state = Atomics.load(words, d + STATE);
     const kind = state & STATE_MASK;

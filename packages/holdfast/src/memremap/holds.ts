@@ -11,6 +11,7 @@
  * `pageFree` (core.md B6), whoever allocated it and whoever puts it last.
  */
 import { HoldfastError } from '../errors.ts';
+import { wait } from '../sync/wait.ts';
 import type { Frames } from './frames.ts';
 import { blocksOf } from './holders.ts';
 import type { MapWords, Memory } from './memory.ts';
@@ -114,8 +115,8 @@ export class Holds {
    * Takes the idle page `frame` of a map whose pages are not in the pool, or holds it when somebody has it already: the
    * kernel's get_page on a page of a device.
    *
-   * @throws ENODEV when the map is not live or the page belongs to none; EINVAL when the pool gives the map's pages out; EFAULT for a
-   *         page that is none; EBUSY when a participant that stands still keeps the page half freed
+   * @throws ENODEV when the map is not live or the page belongs to none; EINVAL when the pool gives the map's pages out, or they are
+   *         blocks of content; EFAULT for a page that is none; EBUSY when a participant that stands still keeps the page half freed
    */
   getPage(frame: number): void {
     const memory = this.#memory;
@@ -127,8 +128,12 @@ export class Holds {
       memory.enter();
       try {
         const map = this.#liveMapOf(frame);
-        if ((memory.get(map, M.M_KIND) & POOLED) !== 0) {
+        const kind = memory.get(map, M.M_KIND);
+        if ((kind & POOLED) !== 0) {
           throw new HoldfastError('EINVAL', `page ${frame} is given out by the pool: use alloc, or hold with a handle`);
+        }
+        if ((kind & CONTENT) !== 0) {
+          throw new HoldfastError('EINVAL', `page ${frame} is part of a block of content: hold that with its handle`);
         }
         if (!map.ref.tryGetLive(memory.slot)) throw gone(memory, map);
         isHeld = frames.acquire(frame, 1, 0, memory.slot);
@@ -146,6 +151,8 @@ export class Holds {
       if (isHeld) return;
       // Somebody is just freeing it. CRASH: or has died at that: waiting for it inside the section would keep recovery out.
       memory.reap();
+      if (tries > 3)
+        wait(memory.parts.words, memory.parts.event, Atomics.load(memory.parts.words, memory.parts.event), 1);
     }
     throw new HoldfastError(
       'EBUSY',
@@ -330,6 +337,10 @@ export class Holds {
 
 /** Bit of `M_KIND`: freed pages go back to the region's pool. */
 export const POOLED = 0x100;
+/** Bit of `M_KIND`: the pages are divided in blocks of content, which are held by handle only. */
+export const CONTENT = 0x200;
+/** The bits of `M_KIND` that say which kind of memory it is. */
+export const KIND_MASK = 0xff;
 
 function gone(memory: Memory, map: MapWords): HoldfastError {
   const state =

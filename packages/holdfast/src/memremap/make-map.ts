@@ -8,7 +8,7 @@
  * not done, never half done by somebody alive.
  */
 import { ALLOW_REINIT } from '../sync/percpu-ref.ts';
-import { POOLED } from './holds.ts';
+import { CONTENT, POOLED } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 import { cancelMap, endOf, firstUsable, type MapSpec, reserveMap } from './registry.ts';
@@ -83,7 +83,7 @@ export function prepareMap(
   };
   try {
     onStep?.('reserve');
-    const map = reserveMap(memory, spec);
+    const map = reserveMap(memory, content === undefined ? spec : { ...spec, kind: spec.kind | CONTENT });
     undos.push(() => cancelMap(memory, map));
     const first = firstUsable(words, map);
     const end = endOf(words, map);

@@ -17,7 +17,7 @@ import { channel } from 'node:diagnostics_channel';
 import type { Device } from '../devres/index.ts';
 import { HoldfastError } from '../errors.ts';
 import type { Attachment } from './attach.ts';
-import { type PageFree, POOLED } from './holds.ts';
+import { KIND_MASK, type PageFree, POOLED } from './holds.ts';
 import { type Making, type MapStep, prepareMap } from './make-map.ts';
 import type { MapWords } from './memory.ts';
 import * as M from './pgmap.layout.ts';
@@ -37,7 +37,7 @@ export type MemoryKind = keyof typeof MEMORY_KINDS;
 
 /** The name of the kind that a map's record says. */
 export function kindName(number: number): string {
-  return Object.entries(MEMORY_KINDS).find(([, value]) => value === (number & ~POOLED))?.[0] ?? 'unknown';
+  return Object.entries(MEMORY_KINDS).find(([, value]) => value === (number & KIND_MASK))?.[0] ?? 'unknown';
 }
 
 /** A range of pages of the region. */
@@ -342,7 +342,7 @@ function checkOptions(options: PgmapOptions): void {
   const refuse = (why: string): never => {
     throw new HoldfastError('EINVAL', `memremapPages: ${why}`);
   };
-  if (!(kind in MEMORY_KINDS))
+  if (!Object.hasOwn(MEMORY_KINDS, kind))
     refuse(`"${String(kind)}" is no kind of memory; use ${Object.keys(MEMORY_KINDS).join(', ')}`);
   if (!Array.isArray(ranges) || ranges.length === 0) refuse('at least one range is needed');
   for (const { first, count } of ranges) {

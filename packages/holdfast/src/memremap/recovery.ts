@@ -61,7 +61,6 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
 
     // From here on nobody is inside and nobody comes in: plain code, in the order truth, then what follows from it.
     const isDead = (slot: number): boolean => dead.includes(slot);
-    for (let frame = 0; frame < frames.count; frame++) frames.repair(frame, me, isDead);
     const blocks: { addr: number; size: number }[] = [];
     for (const map of maps) {
       const state = Atomics.load(words, map.record + M.M_STATE);
@@ -70,9 +69,12 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
         undoMap(parts, map);
         continue;
       }
+      const first = firstUsable(words, map);
+      const end = endOf(words, map);
+      for (let frame = first; frame < end; frame++) frames.repair(frame, me, isDead);
       const pooled = (Atomics.load(words, map.record + M.M_KIND) & POOLED) !== 0;
       let references = 0;
-      for (const frame of blocksIn(frames, firstUsable(words, map), endOf(words, map))) {
+      for (const frame of blocksIn(frames, first, end)) {
         references++;
         if (pooled) blocks.push({ addr: frame * pageBytes, size: frames.pages(frame) * pageBytes });
       }

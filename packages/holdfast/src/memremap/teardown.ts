@@ -302,20 +302,30 @@ export function force(memory: Memory, map: MapWords): void {
   memory.announce();
 }
 
+/** Takes the role of the driver of the map that the record is now. */
 function drive(memory: Memory, map: MapWords): void {
   const { words, liveness } = memory.parts;
-  const state = memory.state(map);
-  if (state < M.M_LIVE || state === M.M_GONE) {
-    throw new HoldfastError('ENODEV', 'the region is gone: it was destroyed before');
-  }
+  const life = memory.get(map, M.M_LIFE);
+  const isThere = (): boolean => {
+    const state = memory.state(map);
+    return state >= M.M_LIVE && state !== M.M_GONE && memory.get(map, M.M_LIFE) === life;
+  };
+  const gone = (): HoldfastError => new HoldfastError('ENODEV', 'the region is gone: it was destroyed before');
+  if (!isThere()) throw gone();
   for (;;) {
     const driver = Atomics.compareExchange(words, map.record + M.M_DRIVER, 0, memory.slot + 1);
-    if (driver === 0) return;
-    if (driver === memory.slot + 1 || liveness.isAlive(driver - 1)) {
-      const who = driver === memory.slot + 1 ? 'this thread' : `participant ${driver - 1}`;
-      throw new HoldfastError('EALREADY', `${who} is destroying the region already; wait for that to end`);
+    if (driver !== 0) {
+      if (driver === memory.slot + 1 || liveness.isAlive(driver - 1)) {
+        const who = driver === memory.slot + 1 ? 'this thread' : `participant ${driver - 1}`;
+        throw new HoldfastError('EALREADY', `${who} is destroying the region already; wait for that to end`);
+      }
+      if (Atomics.compareExchange(words, map.record + M.M_DRIVER, driver, memory.slot + 1) !== driver) continue;
     }
-    if (Atomics.compareExchange(words, map.record + M.M_DRIVER, driver, memory.slot + 1) === driver) return;
+    // ORDER: once more, now that nobody else can end it: it may have ended between the first look and the role, and its record be
+    // another map by now, which nobody has asked us to tear down.
+    if (isThere()) return;
+    release(memory, map);
+    throw gone();
   }
 }
 

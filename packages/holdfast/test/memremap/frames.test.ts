@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Frames } from '../../src/memremap/frames.ts';
-import { atEachStep } from '../support/interleave.ts';
+import { atEachStep, killAtEachStep } from '../support/interleave.ts';
 
 const A = 3;
 const B = 40; // in the second word of holders
@@ -36,7 +36,14 @@ describe('one after the other', () => {
     assert.equal(frames.acquire(1, 2, 100, A), true);
     const generation = frames.generation(1);
     assert.deepEqual(frames.describe(1), {
-      frame: 1, state: 'allocated', map: 5, generation, pages: 2, unusedBytes: 100, resident: false, holders: [A],
+      frame: 1,
+      state: 'allocated',
+      map: 5,
+      generation,
+      pages: 2,
+      unusedBytes: 100,
+      resident: false,
+      holders: [A],
     });
     assert.equal(hold(frames, 1, generation, B), true);
     assert.deepEqual(frames.holders(1), [A, B]);
@@ -76,7 +83,8 @@ describe('one after the other', () => {
     assert.deepEqual(frames.holders(0), [A]);
     frames.unmap(3, 1);
     assert.equal(frames.acquire(3, 1, 0, B), false);
-    for (const frame of [-1, 4, 2 ** 31, Number.NaN, 1.5]) assert.throws(() => frames.state(frame), { code: 'EFAULT' }, `frame ${frame}`);
+    for (const frame of [-1, 4, 2 ** 31, Number.NaN, 1.5])
+      assert.throws(() => frames.state(frame), { code: 'EFAULT' }, `frame ${frame}`);
   });
 
   test('a length that somebody scribbled is bounded to the table', () => {
@@ -206,42 +214,34 @@ describe('every interleaving of two', () => {
 });
 
 describe('death', () => {
-  test('at each step of a put, a hold, an acquire: repair leaves what the living need and nothing else', () => {
-    const operations: Record<string, (frames: Frames, generation: number) => unknown> = {
-      put: (frames) => put(frames, 0, A),
-      hold: (frames, generation) => hold(frames, 0, generation, A),
-      acquire: (frames) => frames.acquire(1, 1, 0, A),
-    };
-    for (const [name, operation] of Object.entries(operations)) {
-      for (const livingHolder of [true, false]) {
-        let steps = 0;
-        atEachStep(
+  // A dies before each step of what it does, and B recovers.
+  const operations: Record<string, (frames: Frames, generation: number) => unknown> = {
+    put: (frames) => put(frames, 0, A),
+    hold: (frames, generation) => hold(frames, 0, generation, A),
+    acquire: (frames) => frames.acquire(1, 1, 0, A),
+  };
+  for (const [name, operation] of Object.entries(operations)) {
+    for (const livingHolder of [true, false]) {
+      test(`at each step of ${name}, ${livingHolder ? 'while B holds' : 'alone'}: repair leaves what the living need and nothing else`, () => {
+        const rounds = killAtEachStep(
           () => {
             const frames = fresh();
             frames.acquire(0, 1, 0, name === 'hold' ? B : A);
             const generation = frames.generation(0);
-            if (name === 'put' && livingHolder) frames.tryHold(0, generation, B);
+            if (name !== 'hold' && livingHolder) frames.tryHold(0, generation, B);
             if (name === 'hold' && !livingHolder) put(frames, 0, B);
             return { frames, generation };
           },
           ({ frames, generation }) => operation(frames, generation),
           ({ frames }) => {
-            // A dies here: what it would have done next never happens. B recovers.
-            steps++;
             for (let frame = 0; frame < frames.count; frame++) frames.repair(frame, B, (slot) => slot === A);
-            const expected = livingHolder && name !== 'acquire' ? [[B], 'allocated'] : [[], 'free'];
-            assert.deepEqual([frames.holders(0), frames.describe(0).state], expected, `${name}, step ${steps}`);
-            assert.deepEqual([frames.holders(1), frames.describe(1).state], [[], 'free'], `${name}, step ${steps}`);
-            throw new DeadHere();
+            const expected = livingHolder ? [[B], 'allocated'] : [[], 'free'];
+            assert.deepEqual([frames.holders(0), frames.describe(0).state], expected);
+            assert.deepEqual([frames.holders(1), frames.describe(1).state], [[], 'free']);
           },
-          () => {},
-          { stopsAt: DeadHere },
         );
-        assert.ok(steps > 2, `${name} has steps to die at`);
-      }
+        assert.ok(rounds > 2, `${name} has steps to die at`);
+      });
     }
-  });
+  }
 });
-
-/** Thrown by B to end the run: A never takes its next step. */
-class DeadHere extends Error {}
