@@ -21,8 +21,14 @@ import { type Barrier, checkLines, GracePeriod, noSlot } from './rcu.ts';
 const FAST_STATE = 0;
 const FAST_CENTRAL = 3;
 const FAST_MARK = 1;
-const FAST_SHIFT = 4;
-if (FAST_STATE !== STATE || FAST_CENTRAL !== CENTRAL || FAST_MARK !== MARK || FAST_SHIFT !== SLOT_SHIFT) {
+const FAST_SHIFT = 4; // the head is as long as a slot, so slot n begins at line n + 1
+if (
+  FAST_STATE !== STATE ||
+  FAST_CENTRAL !== CENTRAL ||
+  FAST_MARK !== MARK ||
+  FAST_SHIFT !== SLOT_SHIFT ||
+  HEAD_WORDS !== SLOT_WORDS
+) {
   throw new HoldfastError('ERR_HOLDFAST_BUG', 'the constants of the fast path differ from percpu-ref.layout');
 }
 
@@ -31,7 +37,8 @@ export abstract class PercpuSlots {
   /** The ref's first 16 words, see percpu-ref.layout: wait on `head[DRAINS]` for the drain, on `head[STATE]` for a switch. */
   readonly head: Int32Array;
   readonly slots: number;
-  readonly #lines: Int32Array;
+  /** Head and slots: one array, since each further one costs the fast path its address and its length. */
+  readonly #words: Int32Array;
   readonly #barrier: Barrier | undefined;
   /** Slots that may use plain stores: all, or none where there is no barrier. One comparison checks the slot and chooses the way. */
   readonly #plainSlots: number;
@@ -40,7 +47,7 @@ export abstract class PercpuSlots {
     checkLines(words, at, slots, 'a percpu-ref', 1);
     this.head = words.subarray(at, at + HEAD_WORDS);
     this.slots = slots;
-    this.#lines = words.subarray(at + HEAD_WORDS, at + HEAD_WORDS + slots * SLOT_WORDS);
+    this.#words = words.subarray(at, at + HEAD_WORDS + slots * SLOT_WORDS);
     this.#barrier = barrier;
     this.#plainSlots = barrier === undefined ? 0 : slots;
   }
@@ -58,23 +65,23 @@ export abstract class PercpuSlots {
    */
   protected add(slot: number, change: number): boolean {
     if ((slot | 0) !== slot || slot >>> 0 >= this.#plainSlots) return this.#addClosable(slot, change);
-    const lines = this.#lines;
-    const index = slot << FAST_SHIFT;
+    const words = this.#words;
+    const index = (slot + 1) << FAST_SHIFT;
     // A mark that a dead owner left behind is taken over here, and cleared with ours: its amount is right as it stands.
-    const amount = lines[index]! | FAST_MARK;
+    const amount = words[index]! | FAST_MARK;
     // ORDER: the mark, then STATE. The mark may wait in the store buffer while STATE is read; the first barrier of the grace
     // period drains it. Either the switcher sees the mark and waits for us, or we see ATOMIC. Swapped, both could miss, and what
     // we count would come after the harvest and be lost (X8). The compiler keeps the order since, for all it knows, both
     // accesses touch the same element.
     // CRASH: marked, amount unchanged: nothing has happened. Grace periods skip the mark of a dead owner.
-    lines[index] = amount;
-    if ((this.head[FAST_STATE]! & FAST_CENTRAL) === 0) {
+    words[index] = amount;
+    if ((words[FAST_STATE]! & FAST_CENTRAL) === 0) {
       // ORDER: amount and end of the mark in one store: who sees the mark gone sees the amount. What the caller did with the
       // thing before a put may be visible only later (arm64): the second barrier of the grace period makes up for it.
-      lines[index] = (amount + (2 * change - FAST_MARK)) | 0;
+      words[index] = (amount + (2 * change - FAST_MARK)) | 0;
       return true;
     }
-    lines[index] = amount - FAST_MARK;
+    words[index] = amount - FAST_MARK;
     return false;
   }
 
@@ -83,7 +90,7 @@ export abstract class PercpuSlots {
     const index = this.#index(slot);
     // ORDER: counting, and learning whether it counts, are one step on one word: before the close it is in what the close takes
     // away; after it we are told, and what we added is part of no sum.
-    return (Atomics.add(this.#lines, index, 2 * change) & CLOSED) === 0;
+    return (Atomics.add(this.#words, index, 2 * change) & CLOSED) === 0;
   }
 
   /**
@@ -94,11 +101,11 @@ export abstract class PercpuSlots {
   protected sum(gate?: 'open' | 'close'): number {
     let sum = 0;
     for (let slot = 0; slot < this.slots; slot++) {
-      const index = slot << SLOT_SHIFT;
+      const index = (slot + 1) << SLOT_SHIFT;
       let word: number;
-      if (gate === undefined || this.#barrier !== undefined) word = Atomics.load(this.#lines, index);
-      else if (gate === 'open') word = Atomics.and(this.#lines, index, ~CLOSED);
-      else word = Atomics.or(this.#lines, index, CLOSED);
+      if (gate === undefined || this.#barrier !== undefined) word = Atomics.load(this.#words, index);
+      else if (gate === 'open') word = Atomics.and(this.#words, index, ~CLOSED);
+      else word = Atomics.or(this.#words, index, CLOSED);
       sum = (sum + (word & ~MARK)) | 0;
     }
     return sum;
@@ -106,7 +113,7 @@ export abstract class PercpuSlots {
 
   /** Begins a grace period: at its end, everybody who has not seen the STATE of now is out of `add`. */
   protected grace(isAlive: ((slot: number) => boolean) | undefined): GracePeriod {
-    return new GracePeriod(this.#lines, this.slots, this.#barrier, isAlive);
+    return new GracePeriod(this.#words.subarray(HEAD_WORDS), this.slots, this.#barrier, isAlive);
   }
 
   /**
@@ -119,11 +126,11 @@ export abstract class PercpuSlots {
     const index = this.#index(slot);
     // LIFE: a mark must not outlive the slot's owner. Its next owner is alive and may never use this ref: a switch would wait for
     // the mark for ever. Without a barrier there are no marks, and the bit says CLOSED.
-    if (this.#barrier !== undefined) Atomics.and(this.#lines, index, ~MARK);
+    if (this.#barrier !== undefined) Atomics.and(this.#words, index, ~MARK);
   }
 
   #index(slot: number): number {
     if ((slot | 0) !== slot || slot < 0 || slot >= this.slots) throw noSlot(slot, this.slots);
-    return slot << SLOT_SHIFT;
+    return (slot + 1) << SLOT_SHIFT;
   }
 }

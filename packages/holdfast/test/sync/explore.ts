@@ -91,7 +91,7 @@ export function explore(
     const base = (array.byteOffset - words.byteOffset) / 4;
     const proxy = new Proxy(array, {
       get: (target, key) => {
-        if (key === 'subarray') return (begin: number, end: number) => hooked(target.subarray(begin, end));
+        if (key === 'subarray') return (begin: number, end?: number) => hooked(target.subarray(begin, end));
         if (typeof key !== 'string' || !/^\d+$/.test(key)) return Reflect.get(target, key, target);
         return step(
           () => current?.buffer.findLast(([index]) => index === base + Number(key))?.[1] ?? target[Number(key)],
