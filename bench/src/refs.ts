@@ -18,7 +18,6 @@ const SLOTS = 2;
 /** Many short rounds: one of a millisecond mostly fits between two decisions of the scheduler, also on a busy machine. */
 const SAMPLES = 41;
 const ROUNDS_MAX = 4000;
-const WARM_UP_ROUNDS = 20;
 /** A round of two threads counts if they ran at the same time for at least this part of it. */
 const OVERLAP_LEAST = 0.8;
 
@@ -89,7 +88,7 @@ async function measure(plain: boolean): Promise<Record<Task, [number, number]>> 
   const samples = new Map<string, number[]>();
   const isEnough = (): boolean =>
     samples.size === 2 * TASKS.length && [...samples.values()].every((list) => list.length >= SAMPLES);
-  for (let round = -WARM_UP_ROUNDS; !isEnough(); round++) {
+  for (let round = 0; !isEnough(); round++) {
     if (round === ROUNDS_MAX) throw new Error('the machine is too busy to let two threads run side by side');
     for (const [index, task] of TASKS.entries()) {
       for (const threads of [1, 2]) {
@@ -98,9 +97,7 @@ async function measure(plain: boolean): Promise<Record<Task, [number, number]>> 
         Atomics.store(words, TASK, index);
         go += 4;
         Atomics.store(words, GO, go + threads);
-        Atomics.notify(words, GO);
         await until(() => Atomics.load(words, DONE) === threads);
-        if (round < 0) continue;
         const key = `${task} ${threads}`;
         const begins = TIMES.slice(0, threads).map((at) => words[at]!);
         const ends = TIMES.slice(0, threads).map((at) => words[at + 1]!);
@@ -112,7 +109,6 @@ async function measure(plain: boolean): Promise<Record<Task, [number, number]>> 
     }
   }
   Atomics.store(words, GO, -1);
-  Atomics.notify(words, GO);
   await Promise.all(ends);
   if (ref.count() !== 1) throw new Error(`the benchmark has lost references: ${ref.count()} are left of 1`);
   const both = (task: Task): [number, number] => [median(samples.get(`${task} 1`)!), median(samples.get(`${task} 2`)!)];
@@ -148,15 +144,18 @@ function work({ words, slot, plain }: Setup): void {
       }
     },
   };
+  // Many short calls, so that the compiler is done with the functions themselves and not only with one long loop in them.
+  for (const task of TASKS) for (let call = 0; call < 4000; call++) tasks[task](500);
   Atomics.add(words, READY, 1);
   for (let seen = 0; ; ) {
-    Atomics.wait(words, GO, seen);
+    // Awake between the rounds: a processor that was asleep begins slowly.
+    while (Atomics.load(words, GO) === seen);
     seen = Atomics.load(words, GO);
     if (seen < 0) return;
     const threads = seen & 3;
     if (slot >= threads) continue;
     const task = TASKS[Atomics.load(words, TASK)]!;
-    // Both are running when it begins: a thread that still sleeps would leave the other one alone.
+    // Both are running when it begins: a thread that came late would leave the other one alone.
     Atomics.add(words, START, 1);
     while (Atomics.load(words, START) < threads);
     const begin = process.hrtime.bigint();
