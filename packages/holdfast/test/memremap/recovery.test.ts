@@ -279,7 +279,7 @@ test('a pageFree that throws does not keep anybody from leaving', () => {
 });
 
 describe('M35 X22: death before each step of a teardown', () => {
-  test('with nobody left: a survivor finishes it, cleanup is over once, or was cut off in the middle', () => {
+  test('M35: with nobody left: a survivor finishes it, cleanup is over once, or was cut off in the middle', () => {
     const reached = new Set<number>();
     survives(
       ({ a, b }) => {
@@ -322,7 +322,7 @@ describe('M35 X22: death before each step of a teardown', () => {
     );
   });
 
-  test('with a page held: it can be finished, or undone', () => {
+  test('M35 M29: with a page held: it can be finished, or undone', () => {
     for (const isUndone of [false, true]) {
       survives(
         ({ b }) => {
@@ -396,7 +396,7 @@ describe('M35 X22: death before each step of a teardown', () => {
 });
 
 describe('M34: a holder that died', () => {
-  test('is found and named by a teardown that waits for it', () => {
+  test('M34: is found and named by a teardown that waits for it', () => {
     const { world, a, b } = scene(withMap);
     a.alloc(3);
     getDevPagemap(a.attachment, 0);
