@@ -49,7 +49,7 @@ export async function run(quick: boolean): Promise<Row[]> {
   const [shared, ...own] = [0, 1, 2].map((index) => holds[index * APART]!.handle) as [Handle, Handle, Handle];
   const counter = new Int32Array(new SharedArrayBuffer(64));
   const setup: Setup = { ticket: region.ticket(), shared, own, counter };
-  const ns = await measureInThreads(new URL(import.meta.url), setup, TASKS, [1, 2], quick ? 10 : 100);
+  const ns = await measureInThreads(new URL(import.meta.url), setup, TASKS, [1, 2], quick ? 10 : 60);
   for (const hold of holds) hold.put();
   await region.destroy();
 
