@@ -8,6 +8,7 @@ export type { Hold } from './region/hold.ts';
 export { inspectRegion, listRegions, type MapInfo, type RegionDetails, type RegionSummary } from './region/inspect.ts';
 export type { Ticket } from './region/place.ts';
 export {
+  type AllocOptions,
   type AttachOptions,
   type CreateOptions,
   type DestroyReport,

@@ -35,6 +35,9 @@ export const FLAG_TRACE = 4;
 /** Read-side sections are plain stores: who attaches must be able to issue membarrier(2). */
 export const FLAG_BARRIER = 8;
 
+/** No map covers all pages: its users make their own. */
+export const FLAG_BARE = 16;
+
 /** Words that change. */
 export const H_GATE = 64; // slot + 1 of the one that repairs; 0: go in
 export const H_REGISTRY = 65; // slot + 1 of the one that adds or removes a map; 0: free
@@ -42,6 +45,7 @@ export const H_EVENT = 66; // counts what happened to the region; heap regions w
 export const H_BELL = 67; // written through the file to wake the others, see mem/doorbell
 export const H_DEATHS = 68; // participants reaped so far
 export const H_REPAIRS = 69; // recoveries so far
+export const H_BARE_GONE = 70; // 1: a bare region was destroyed
 
 /** One claim word a slot, for liveness on the heap. */
 export const H_CLAIMS = 128;

@@ -5,17 +5,17 @@
  */
 import { readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { isHoldfastError } from '../errors.ts';
-import { type BackingKind, mapSegments, needRealMemory, openPath, reopen, SHM_DIRECTORY } from '../mem/index.ts';
+import { type BackingKind, needRealMemory, openPath, reopen, SHM_DIRECTORY } from '../mem/index.ts';
 import { assemble } from '../memremap/attach.ts';
-import { FLAG_READ_ONLY, H_DEATHS, H_REPAIRS, HEADER_WORDS } from '../memremap/control.layout.ts';
-import { checkHeader } from '../memremap/control.ts';
+import { FLAG_BARE, FLAG_READ_ONLY, H_BARE_GONE, H_DEATHS, H_REPAIRS } from '../memremap/control.layout.ts';
+import { type Checked, checkHeader } from '../memremap/control.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { Memory } from '../memremap/memory.ts';
 import { kindName } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { lockLiveness } from '../sync/liveness.ts';
 import type { ParticipantInfo } from '../sync/participants.ts';
-import { kindOfBacking } from './place.ts';
+import { headOf, kindOfBacking } from './place.ts';
 import { type RegionState, STATES } from './states.ts';
 
 /** One line of `holdfast list`. */
@@ -75,13 +75,17 @@ export interface RegionDetails extends RegionSummary {
  * @param onProblem told of files that are named like regions and are none, or are damaged
  */
 export function listRegions(onProblem?: (path: string, error: unknown) => void): RegionSummary[] {
+  needRealMemory();
   const found = new Map<string, RegionSummary>();
   for (const path of [...shmPaths(), ...memfdPaths()]) {
     try {
-      const details = inspectRegion(path);
-      if (!found.has(details.id)) found.set(details.id, summaryOf(details));
+      const summary = look(path, (_, about) => about);
+      if (!found.has(summary.id)) found.set(summary.id, summary);
     } catch (error) {
-      if (!isHoldfastError(error, 'ENOENT') && !isHoldfastError(error, 'EACCES')) onProblem?.(path, error);
+      if (isHoldfastError(error, 'ENOENT') || isHoldfastError(error, 'EACCES')) continue;
+      // A memfd without a header is a region that is just being made.
+      if (isHoldfastError(error, 'ERR_HOLDFAST_FOREIGN') && path.startsWith('/proc/')) continue;
+      onProblem?.(path, error);
     }
   }
   return [...found.values()];
@@ -94,48 +98,65 @@ export function listRegions(onProblem?: (path: string, error: unknown) => void):
  * @throws as `Region.attach`
  */
 export function inspectRegion(pathOrName: string): RegionDetails {
+  return look(pathOrName, (memory, summary, { geometry, layout, facts }) => {
+    const { participants, pool, words, maps } = memory.parts;
+    return {
+      ...summary,
+      pageBytes: geometry.pageBytes,
+      pages: geometry.pages,
+      slots: geometry.slots,
+      controlBytes: layout.bytes,
+      readOnly: (facts.flags & FLAG_READ_ONLY) !== 0,
+      dataPath: facts.dataPath === '' ? undefined : facts.dataPath,
+      blockBytes: facts.blockPages > 0 ? facts.blockPages * geometry.pageBytes : undefined,
+      pool: { sizeBytes: pool.size(), freeBytes: pool.avail() },
+      maps: mapsOf(memory),
+      participants: participants.used().map((slot) => participants.describe(slot)),
+      holders: maps.flatMap((map) => (memory.state(map) === M.M_EMPTY ? [] : holdersOf(memory, map))),
+      reaped: Atomics.load(words, H_DEATHS),
+      recoveries: Atomics.load(words, H_REPAIRS),
+    };
+  });
+}
+
+/**
+ * Opens a region for `tell`, as a copy of its control block: whoever made it may cut it or write to it meanwhile, and a look must
+ * neither crash (SIGBUS) nor run in circles.
+ */
+function look<T>(pathOrName: string, tell: (memory: Memory, summary: RegionSummary, checked: Checked) => T): T {
   const sys = needRealMemory();
   const backing = openPath(pathOrName, { writable: false });
   try {
     const path = backing.path ?? pathOrName;
     const checked = checkHeader(headOf(backing.fd), backing.sizeBytes, path);
     const { layout, geometry, facts } = checked;
-    // A private mapping that nobody writes to shows the shared pages as they are.
-    const control = mapSegments(backing, 0, layout.bytes);
+    const copy = Buffer.alloc(layout.bytes);
+    for (let at = 0; at < copy.length; ) {
+      const read = readSync(backing.fd, copy, at, copy.length - at, at);
+      if (read === 0) break; // cut meanwhile: the rest reads as zeros, which is empty
+      at += read;
+    }
+    const words = new Int32Array(copy.buffer, copy.byteOffset, layout.bytes / 4);
     const liveness = lockLiveness(sys, reopen(backing));
     try {
-      const { buffer, byteOffset } = control.locate(0, layout.bytes);
-      const words = new Int32Array(buffer, byteOffset, layout.bytes / 4);
       const around = { liveness, barrier: undefined, ring: () => {}, now: Date.now };
       const parts = assemble(words, geometry, layout, around, () => {});
       const memory = new Memory(parts, -1, () => {});
-      const participants = parts.participants.used().map((slot) => parts.participants.describe(slot));
-      const alive = participants.filter((participant) => participant.alive).length;
-      const beside = facts.blockPages > 0;
-      return {
+      const used = parts.participants.used();
+      const alive = used.filter((slot) => parts.participants.isAlive(slot)).length;
+      const bare = words[H_BARE_GONE] === 1 ? 'gone' : 'bare';
+      const summary: RegionSummary = {
         name: facts.name,
         id: facts.uuid,
         path,
         backing: kindOfBacking(facts),
-        sizeBytes: beside ? facts.dataBytes : geometry.pages * geometry.pageBytes,
-        state: STATES[memory.state(parts.maps[0]!)] ?? 'gone',
+        sizeBytes: facts.blockPages > 0 ? facts.dataBytes : geometry.pages * geometry.pageBytes,
+        state: (facts.flags & FLAG_BARE) !== 0 ? bare : (STATES[memory.state(parts.maps[0]!)] ?? 'gone'),
         alive,
-        dead: participants.length - alive,
+        dead: used.length - alive,
         createdAt: facts.createdAt,
-        pageBytes: geometry.pageBytes,
-        pages: geometry.pages,
-        slots: geometry.slots,
-        controlBytes: layout.bytes,
-        readOnly: (facts.flags & FLAG_READ_ONLY) !== 0,
-        dataPath: facts.dataPath === '' ? undefined : facts.dataPath,
-        blockBytes: beside ? facts.blockPages * geometry.pageBytes : undefined,
-        pool: { sizeBytes: parts.pool.size(), freeBytes: parts.pool.avail() },
-        maps: mapsOf(memory),
-        participants,
-        holders: parts.maps.flatMap((map) => (memory.state(map) === M.M_EMPTY ? [] : holdersOf(memory, map))),
-        reaped: Atomics.load(words, H_DEATHS),
-        recoveries: Atomics.load(words, H_REPAIRS),
       };
+      return tell(memory, summary, checked);
     } finally {
       liveness.close();
     }
@@ -162,26 +183,6 @@ function mapsOf(memory: Memory): MapInfo[] {
     }));
 }
 
-function summaryOf({
-  name,
-  id,
-  path,
-  backing,
-  sizeBytes,
-  state,
-  alive,
-  dead,
-  createdAt,
-}: RegionSummary): RegionSummary {
-  return { name, id, path, backing, sizeBytes, state, alive, dead, createdAt };
-}
-
-function headOf(fd: number): Int32Array {
-  const head = Buffer.alloc(HEADER_WORDS * 4);
-  const read = readSync(fd, head, 0, head.length, 0);
-  return new Int32Array(head.buffer, head.byteOffset, Math.floor(read / 4));
-}
-
 function shmPaths(): string[] {
   return readdirSync(SHM_DIRECTORY)
     .filter((name) => name.startsWith('holdfast.'))
@@ -193,18 +194,23 @@ function memfdPaths(): string[] {
   const seen = new Set<string>();
   for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    try {
-      for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-        const path = `/proc/${pid}/fd/${fd}`;
-        if (!readlinkSync(path).startsWith('/memfd:holdfast.')) continue;
-        const { dev, ino } = statSync(path);
-        if (seen.has(`${dev}:${ino}`)) continue;
-        seen.add(`${dev}:${ino}`);
-        paths.push(path);
-      }
-    } catch {
-      // The process has ended meanwhile, or belongs to somebody else.
+    for (const fd of attempt(() => readdirSync(`/proc/${pid}/fd`)) ?? []) {
+      const path = `/proc/${pid}/fd/${fd}`;
+      if (!attempt(() => readlinkSync(path))?.startsWith('/memfd:holdfast.')) continue;
+      const stats = attempt(() => statSync(path));
+      if (stats === undefined || seen.has(`${stats.dev}:${stats.ino}`)) continue;
+      seen.add(`${stats.dev}:${stats.ino}`);
+      paths.push(path);
     }
   }
   return paths;
+}
+
+/** What `look` says; undefined when the process or the descriptor has ended meanwhile, or belongs to somebody else. */
+function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
 }

@@ -7,7 +7,7 @@
  * A place knows nothing of participants; `Region` joins it.
  */
 import { randomInt, randomUUID } from 'node:crypto';
-import { readSync } from 'node:fs';
+import { readlinkSync, readSync } from 'node:fs';
 import { HoldfastError } from '../errors.ts';
 import {
   type Backing,
@@ -26,6 +26,7 @@ import {
 } from '../mem/index.ts';
 import { formatPool } from '../memremap/attach.ts';
 import {
+  FLAG_BARE,
   FLAG_BARRIER,
   FLAG_DATA_BESIDE,
   FLAG_READ_ONLY,
@@ -87,6 +88,7 @@ export function makePlace(
   where: { kind: BackingKind; path: string | undefined },
   dataBytes: number,
   shape: Shape,
+  isBare: boolean,
 ): Place {
   const geometry = geometryOf(dataBytes, shape);
   const layout = layOut(geometry);
@@ -95,7 +97,8 @@ export function makePlace(
   try {
     const control = mapSegments(backing, 0, layout.bytes);
     const data = mapSegments(backing, layout.bytes, total - layout.bytes);
-    const flags = (shape.trace ? FLAG_TRACE : 0) | (where.kind === 'heap' ? 0 : FLAG_BARRIER);
+    const flags =
+      (shape.trace ? FLAG_TRACE : 0) | (isBare ? FLAG_BARE : 0) | (where.kind === 'heap' ? 0 : barrierFlag());
     return format(geometry, factsOf(shape, where.kind, flags, dataBytes, 0, ''), control, data, backing);
   } catch (error) {
     backing.close();
@@ -114,7 +117,7 @@ export function makePlaceOver(file: string, writable: boolean, blockBytes: numbe
     try {
       const control = mapSegments(backing, 0, layout.bytes);
       const data = mapSegments(source, 0, source.sizeBytes);
-      const flags = FLAG_DATA_BESIDE | FLAG_BARRIER | (writable ? 0 : FLAG_READ_ONLY) | (shape.trace ? FLAG_TRACE : 0);
+      const flags = FLAG_DATA_BESIDE | barrierFlag() | (writable ? 0 : FLAG_READ_ONLY) | (shape.trace ? FLAG_TRACE : 0);
       const blockPages = blockBytes / shape.pageBytes;
       const facts = factsOf(shape, 'file', flags, source.sizeBytes, blockPages, source.path ?? '');
       return format(geometry, facts, control, data, backing);
@@ -130,13 +133,9 @@ export function makePlaceOver(file: string, writable: boolean, blockBytes: numbe
 /** Finds an existing region by the path or the name of its control block. */
 export function findPlace(pathOrName: string): Place {
   needRealMemory();
-  const backing = openPath(pathOrName, { writable: true });
+  const backing = openPath(realPath(pathOrName), { writable: true });
   try {
-    const head = Buffer.alloc(HEADER_WORDS * 4);
-    const read = readSync(backing.fd, head, 0, head.length, 0);
-    // Checked on a copy, so that what was checked is what is used, whoever writes meanwhile.
-    const words = new Int32Array(head.buffer, head.byteOffset, Math.floor(read / 4));
-    const checked = checkHeader(words, backing.sizeBytes, backing.path ?? pathOrName);
+    const checked = checkHeader(headOf(backing.fd), backing.sizeBytes, backing.path ?? pathOrName);
     const { layout, geometry, facts } = checked;
     const control = mapSegments(backing, 0, layout.bytes);
     let data: Segments;
@@ -163,15 +162,56 @@ export function findPlace(pathOrName: string): Place {
   }
 }
 
-/** The same place in another thread of the process. */
+/**
+ * The same place in another thread of the process.
+ *
+ * @throws EINVAL for a ticket that is none (one that went through JSON, say), ESTALE when its region has left the place it names
+ */
 export function placeFrom(ticket: Ticket): Place {
   const { control: buffers, data, mode, path, mapping } = ticket;
+  const isShared = (list: readonly unknown[]): boolean =>
+    list.length > 0 && list.every((one) => one instanceof SharedArrayBuffer);
+  if (!isShared(buffers) || !Array.isArray(data) || !isShared(data)) {
+    throw new HoldfastError(
+      'EINVAL',
+      'a ticket is for threads of the same process, by postMessage or workerData; other processes attach by region.path',
+    );
+  }
   const heap = mode === 'heap';
   const control = fromBuffers(buffers, heap ? 'heap' : 'shared');
-  const words = wordsOf(control);
-  const checked = checkHeader(words.slice(0, HEADER_WORDS), Number.MAX_SAFE_INTEGER, path ?? 'the ticket');
+  const checked = checkHeader(
+    wordsOf(control).slice(0, HEADER_WORDS),
+    control.lengthBytes + sumOf(data),
+    path ?? 'the ticket',
+  );
+  const segments = fromBuffers(data, mode);
   const backing = path === undefined ? undefined : openPath(path, { writable: true });
-  return placeOf(checked, control, fromBuffers(data, mode), backing, mapping);
+  try {
+    // The path may lead to another file by now: a descriptor number, or a name, that was used again.
+    if (
+      backing !== undefined &&
+      checkHeader(headOf(backing.fd), backing.sizeBytes, path!).facts.uuid !== checked.facts.uuid
+    ) {
+      throw new HoldfastError('ERR_HOLDFAST_FOREIGN', `${path} is another region by now`);
+    }
+  } catch (error) {
+    backing?.close();
+    throw new HoldfastError('ESTALE', `the ticket is stale: its region is no longer at ${path}; ask for a new one`, {
+      cause: error,
+    });
+  }
+  return placeOf(checked, control, segments, backing, mapping);
+}
+
+function sumOf(buffers: readonly SharedArrayBuffer[]): number {
+  return buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
+}
+
+/** A copy of the first page of a file, to be checked: what was checked is what is used, whoever writes meanwhile. */
+export function headOf(fd: number): Int32Array {
+  const head = Buffer.alloc(HEADER_WORDS * 4);
+  const read = readSync(fd, head, 0, head.length, 0);
+  return new Int32Array(head.buffer, head.byteOffset, Math.floor(read / 4));
 }
 
 /** What a worker needs to attach to `place`. */
@@ -186,6 +226,11 @@ export function ticketOf(place: Place): Ticket {
     control: control.buffers,
     data: data.buffers,
   };
+}
+
+/** Read-side sections are plain stores where every process can be made to pass a barrier. */
+function barrierFlag(): number {
+  return needRealMemory().barrierScopes.machine ? FLAG_BARRIER : 0;
 }
 
 /** The kind of backing to use when the caller has not said. */
@@ -252,7 +297,25 @@ function placeOf(
   mapping: number,
 ): Place {
   const kind = kindOfBacking(checked.facts);
-  return { checked, words: wordsOf(control), control, data, kind, path: backing?.path, backing, mapping };
+  return { checked, words: wordsOf(control), control, data, kind, path: pathOf(backing), backing, mapping };
+}
+
+/** What others find the control block by: a memfd by this thread's own descriptor, whoever made it. */
+function pathOf(backing: Backing | undefined): string | undefined {
+  return backing?.kind === 'memfd' ? `/proc/${process.pid}/fd/${backing.fd}` : backing?.path;
+}
+
+/** The name behind a descriptor in /proc, so that it can be removed; memfds have none. */
+function realPath(pathOrName: string): string {
+  if (!/^\/proc\/[^/]+\/fd\/\d+$/.test(pathOrName)) return pathOrName;
+  try {
+    const target = readlinkSync(pathOrName);
+    return target.startsWith('/memfd:') || target.endsWith(' (deleted)') || !target.startsWith('/')
+      ? pathOrName
+      : target;
+  } catch {
+    return pathOrName; // opening it says what is wrong
+  }
 }
 
 function wordsOf(control: Segments): Int32Array {

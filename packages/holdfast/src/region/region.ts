@@ -11,7 +11,16 @@
 import { HoldfastError } from '../errors.ts';
 import { type BackingKind, formatSize, listen, needRealMemory, parseSize, reopen, ring } from '../mem/index.ts';
 import { type Attachment, attach, type Surroundings } from '../memremap/attach.ts';
-import { FLAG_BARRIER, FLAG_READ_ONLY, FLAG_TRACE, H_BELL, H_CLAIMS, H_EVENT } from '../memremap/control.layout.ts';
+import {
+  FLAG_BARE,
+  FLAG_BARRIER,
+  FLAG_READ_ONLY,
+  FLAG_TRACE,
+  H_BARE_GONE,
+  H_BELL,
+  H_CLAIMS,
+  H_EVENT,
+} from '../memremap/control.layout.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { POOLED } from '../memremap/holds.ts';
 import { makeMap, makeResident } from '../memremap/make-map.ts';
@@ -83,6 +92,13 @@ export interface CreateOptions extends ShapeOptions {
   bare?: boolean;
 }
 
+export interface AllocOptions {
+  /** Fills the block with zeros first. Fresh regions are zeroed; a page that was used before is not. */
+  zero?: boolean;
+}
+
+const NO_OPTIONS: AllocOptions = {};
+
 export interface OpenOptions extends ShapeOptions {
   /** `read` (default): nothing reaches the file, stores stay in the process. `write`: stores reach the file. */
   mode?: 'read' | 'write';
@@ -118,10 +134,18 @@ export class Region implements Disposable {
   #life = new AbortController();
   #detached = false;
   #revoked = false;
+  /** Whether another thread of the process may work on the same mapping. */
+  #isShared: boolean;
   #reaped: ParticipantInfo[] = [];
 
-  private constructor(place: Place, title: string | undefined, prepare?: (attachment: Attachment) => void) {
+  private constructor(
+    place: Place,
+    title: string | undefined,
+    isShared: boolean,
+    prepare?: (attachment: Attachment) => void,
+  ) {
     this.#place = place;
+    this.#isShared = isShared;
     this.#shortId = place.checked.facts.uuid.slice(0, 8);
     try {
       this.#attachment = attach(
@@ -144,8 +168,8 @@ export class Region implements Disposable {
       view: (page, size) => this.#view(page, size),
       put: (page) => this.#put(page),
     };
-    this.#attachment.events.on(() => this.#look());
-    this.#look();
+    this.#attachment.events.on(() => this.#onEvent());
+    this.#onEvent();
   }
 
   // ------------------------------------------------------------------------------------------- making and finding
@@ -158,6 +182,7 @@ export class Region implements Disposable {
    * Cost: clearing the memory, about 0.2 s per GiB.
    */
   static create(options: CreateOptions): Region {
+    checkKeys(options, CREATE_KEYS, 'Region.create');
     const { name, path, bare = false } = options;
     const bytes = parseSize(options.size, 'size');
     const kind = options.backing ?? defaultKind(name, path);
@@ -166,12 +191,19 @@ export class Region implements Disposable {
     }
     if (kind === 'shm' && name === undefined) throw new HoldfastError('EINVAL', 'named shared memory needs a name');
     if (kind === 'file' && path === undefined) throw new HoldfastError('EINVAL', 'a region in a file needs a path');
+    if (kind !== 'shm' && name !== undefined) {
+      throw new HoldfastError(
+        'EINVAL',
+        `only named shared memory is found by its name; a region on ${kind} takes none`,
+      );
+    }
+    if (kind !== 'file' && path !== undefined) throw new HoldfastError('EINVAL', `a region on ${kind} takes no path`);
     const shape = shapeOf(options, name ?? '');
-    const place = makePlace({ kind, path }, bytes, shape);
+    const place = makePlace({ kind, path }, bytes, shape, bare);
     const { geometry } = place.checked;
     return finish(
       place,
-      new Region(place, options.title, ({ memory }) => {
+      new Region(place, options.title, false, ({ memory }) => {
         if (bare) return;
         makeMap(
           memory,
@@ -193,15 +225,15 @@ export class Region implements Disposable {
    *         ERR_HOLDFAST_NO_REAL_MEMORY
    */
   static open(file: string, options: OpenOptions = {}): Region {
+    checkKeys(options, OPEN_KEYS, 'Region.open');
     const { mode = 'read', name = '' } = options;
     if (mode !== 'read' && mode !== 'write') {
       throw new HoldfastError('EINVAL', `a file is opened with mode "read" or "write"; got ${JSON.stringify(mode)}`);
     }
     const shape = shapeOf(options, name);
-    const blockBytes =
-      Math.ceil(parseSize(options.blockSize ?? '1MiB', 'blockSize') / shape.pageBytes) * shape.pageBytes;
+    const blockBytes = parseSize(options.blockSize ?? '1MiB', 'blockSize');
     const chunkBytes = chunkPagesOf(shape.pageBytes) * shape.pageBytes;
-    if (chunkBytes % blockBytes !== 0) {
+    if (chunkBytes % blockBytes !== 0 || blockBytes % shape.pageBytes !== 0) {
       throw new HoldfastError(
         'EINVAL',
         `blockSize must divide ${formatSize(chunkBytes)}, a power of two does; got ${blockBytes} bytes`,
@@ -211,7 +243,7 @@ export class Region implements Disposable {
     const { geometry, facts } = place.checked;
     return finish(
       place,
-      new Region(place, options.title, ({ memory }) => {
+      new Region(place, options.title, false, ({ memory }) => {
         makeMap(
           memory,
           { first: 0, count: geometry.pages, kind: MEMORY_KINDS.fsdax, owner: 1, altReserve: 0, altFree: 0 },
@@ -230,8 +262,9 @@ export class Region implements Disposable {
    *         ENODEV (it is gone), EINVAL
    */
   static attach(where: Ticket | string, options: AttachOptions = {}): Region {
+    checkKeys(options, ATTACH_KEYS, 'Region.attach');
     const place = typeof where === 'string' ? findPlace(where) : placeFrom(checkTicket(where));
-    const region = new Region(place, options.title);
+    const region = new Region(place, options.title, typeof where !== 'string');
     if (region.state === 'gone') {
       region.detach();
       throw new HoldfastError('ENODEV', `the region ${place.path ?? ''} is gone: it was destroyed`);
@@ -284,6 +317,7 @@ export class Region implements Disposable {
 
   /** Where the region is in its life. */
   get state(): RegionState {
+    if (this.#isBare) return this.#isBareGone ? 'gone' : 'bare';
     return STATES[this.#attachment.memory.state(this.#map)] ?? 'gone';
   }
 
@@ -305,20 +339,22 @@ export class Region implements Disposable {
   /** A value that lets another thread of this process attach: for `postMessage` or `workerData`. */
   ticket(): Ticket {
     this.#checkAttached();
+    this.#isShared = true;
     return ticketOf(this.#place);
   }
 
   // -------------------------------------------------------------------------------------------- taking and holding
 
   /**
-   * Takes fresh pages and holds them. Their content is what the last user left.
+   * Takes pages and holds them. Their content is what their last user left, unless `zero` asks for a clean block.
    *
    * @param size bytes, rounded up to pages in the region; the hold shows as many as asked for
+   * @param options `zero`: fill the block with zeros
    * @throws EINVAL (size), ENOMEM (no room, also after the dead were reaped), ENODEV (killed, or gone), ENOTSUP (a region over a file)
    *
    * Cost: some 100 ns, and the creation of a view at the first use of `bytes`.
    */
-  alloc(size: Size): Hold {
+  alloc(size: Size, options: AllocOptions = NO_OPTIONS): Hold {
     const bytes = typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : parseSize(size, 'size');
     this.#checkAttached();
     if (this.#place.checked.facts.blockPages > 0) {
@@ -328,6 +364,12 @@ export class Region implements Disposable {
       );
     }
     const { memory, holds } = this.#attachment;
+    if (this.#isBare && memory.parts.pool.size() === 0) {
+      throw new HoldfastError(
+        'ENODEV',
+        'a bare region has no pages to give until a pooled map is made: memremapPages(device, region.attachment, { pooled: true, ... })',
+      );
+    }
     const pageBytes = this.pageSize;
     const pages = Math.ceil(bytes / pageBytes);
     const unused = pages * pageBytes - bytes;
@@ -341,7 +383,9 @@ export class Region implements Disposable {
         `no room for ${formatSize(bytes)}: ${formatSize(this.freeBytes)} of ${formatSize(this.size)} are free, perhaps in smaller pieces; put some holds, or make a larger region`,
       );
     }
-    return this.#hold(page, memory.parts.frames.generation(page), bytes);
+    const hold = this.#hold(page, memory.parts.frames.generation(page), bytes);
+    if (options.zero === true) hold.bytes.fill(0);
+    return hold;
   }
 
   /**
@@ -363,12 +407,14 @@ export class Region implements Disposable {
     this.#checkAttached();
     const { memory } = this.#attachment;
     const { frames } = memory.parts;
-    return [...blocksOf(memory, this.#map)].map((page) => ({
-      region: this.#shortId,
-      page,
-      generation: frames.generation(page),
-      size: frames.pages(page) * this.pageSize - frames.unusedBytes(page),
-    }));
+    return this.#maps
+      .flatMap((map) => [...blocksOf(memory, map)])
+      .map((page) => ({
+        region: this.#shortId,
+        page,
+        generation: frames.generation(page),
+        size: frames.pages(page) * this.pageSize - frames.unusedBytes(page),
+      }));
   }
 
   // ----------------------------------------------------------------------------------------------- who is there
@@ -376,7 +422,7 @@ export class Region implements Disposable {
   /** Who holds pages just now. */
   holders(): Holder[] {
     this.#checkAttached();
-    return holdersOf(this.#attachment.memory, this.#map);
+    return this.#maps.flatMap((map) => holdersOf(this.#attachment.memory, map));
   }
 
   /** Who is attached just now. */
@@ -414,6 +460,7 @@ export class Region implements Disposable {
   async destroy(options: TeardownOptions = {}): Promise<DestroyReport> {
     checkTeardownOptions(options);
     this.#checkAttached();
+    if (this.#isBare) return this.#destroyBare();
     const { memory, holds, events } = this.#attachment;
     const report = await teardown(memory, holds, [this.#map], events, this.#hooks(), options);
     return this.#gone(report);
@@ -423,6 +470,7 @@ export class Region implements Disposable {
   destroySync(options: TeardownOptions = {}): DestroyReport {
     checkTeardownOptions(options);
     this.#checkAttached();
+    if (this.#isBare) return this.#destroyBare();
     const { memory, holds } = this.#attachment;
     return this.#gone(teardownSync(memory, holds, [this.#map], this.#hooks(), options));
   }
@@ -447,6 +495,7 @@ export class Region implements Disposable {
    */
   resurrect(): void {
     this.#checkAttached();
+    this.#refuseBare('resurrected');
     const { memory } = this.#attachment;
     const { blockPages, dataBytes } = this.#place.checked.facts;
     resurrect(memory, [this.#map], () => {
@@ -462,12 +511,60 @@ export class Region implements Disposable {
   detach(): void {
     if (this.#detached) return;
     this.#detached = true;
-    this.#attachment.detach();
-    this.#place.backing?.close();
+    try {
+      this.#attachment.detach();
+    } finally {
+      this.#place.backing?.close();
+      // Where no other thread works on this mapping its memory is given back now, not when the views are collected.
+      if (!this.#isShared) this.#place.data.revoke();
+    }
   }
 
   [Symbol.dispose](): void {
     this.detach();
+  }
+
+  get #isBare(): boolean {
+    return (this.#place.checked.facts.flags & FLAG_BARE) !== 0;
+  }
+
+  get #isBareGone(): boolean {
+    return Atomics.load(this.#place.words, H_BARE_GONE) === 1;
+  }
+
+  /** The maps of the region's pages: its own one, or, in a bare region, what its users have made. */
+  get #maps(): MapWords[] {
+    const { memory } = this.#attachment;
+    if (!this.#isBare) return [this.#map];
+    return memory.parts.maps.filter((map) => memory.state(map) >= M.M_RESERVED && memory.state(map) < M.M_GONE);
+  }
+
+  /** The end of a bare region: once no map is left, nobody can hold anything of it. */
+  #destroyBare(): DestroyReport {
+    const { memory } = this.#attachment;
+    memory.withRegistry(() => {
+      const left = this.#maps.length;
+      if (left > 0) {
+        throw new HoldfastError(
+          'EBUSY',
+          `the region has ${left} maps of its users' own; tear those down first: memunmapPages, or unbind their device`,
+        );
+      }
+      Atomics.store(this.#place.words, H_BARE_GONE, 1);
+    });
+    const now = Date.now();
+    this.#place.backing?.unlink();
+    this.#revokeMapping();
+    return this.#gone({ phases: { killed: now, drained: now, cleaned: now, gone: now }, stragglers: [] });
+  }
+
+  /** What resurrect and revoke cannot do: a bare region has no life of its own. */
+  #refuseBare(what: string): void {
+    if (this.#isBare)
+      throw new HoldfastError(
+        'ENOTSUP',
+        `a bare region is not ${what}: its maps have lives of their own, see docs/memremap.md`,
+      );
   }
 
   get #map(): MapWords {
@@ -483,7 +580,6 @@ export class Region implements Disposable {
 
   #view(page: number, size: number): Uint8Array<SharedArrayBuffer> {
     this.#checkAttached();
-    if (this.#revoked) throw new HoldfastError('ENODEV', 'the region was taken away by force; its memory is gone');
     return this.#place.data.bytes(page * this.pageSize, size);
   }
 
@@ -493,30 +589,52 @@ export class Region implements Disposable {
     this.#attachment.holds.put(page);
   }
 
+  /** Nobody is there to catch what goes wrong on an event (a user's `pageFree`, say): it is reported, and ends nothing. */
+  #onEvent(): void {
+    try {
+      this.#look();
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : String(error));
+    }
+  }
+
   /** Looks at what has happened to the region, after each event. */
   #look(): void {
     if (this.#detached) return;
+    if (this.#isBare) {
+      if (!this.#isBareGone) return;
+      this.#abort();
+      this.#revokeMapping();
+      this.detach();
+      return;
+    }
     const { memory } = this.#attachment;
     const state = memory.state(this.#map);
-    if (state >= M.M_KILLED && !this.#life.signal.aborted) {
-      this.#life.abort(new HoldfastError('ENODEV', 'the region is being taken away: put its holds'));
-    }
+    if (state >= M.M_KILLED) this.#abort();
     if (state === M.M_LIVE && this.#life.signal.aborted) this.#life = new AbortController();
     const forced = state === M.M_KILLED && memory.get(this.#map, M.M_FORCED) === 1;
     if (forced || state >= M.M_CLEANED) this.#revokeMapping();
     if (state === M.M_GONE) this.detach();
   }
 
+  #abort(): void {
+    if (this.#life.signal.aborted) return;
+    this.#life.abort(new HoldfastError('ENODEV', 'the region is being taken away: put its holds'));
+  }
+
   /** Makes every view of this process read zeros and tells the others. */
   #revokeMapping(): void {
     if (this.#revoked) return;
-    this.#place.data.revoke();
     const { memory, holds } = this.#attachment;
-    holds.putAll();
-    // LIFE: from here on no thread that shares this mapping can reach the data.
+    this.#place.data.revoke();
+    // LIFE: from here on no thread that shares this mapping can reach the data, and every Hold of this thread is void.
     this.#revoked = true;
     memory.parts.participants.setRevoked(memory.slot);
-    memory.announce();
+    try {
+      holds.putAll();
+    } finally {
+      memory.announce();
+    }
   }
 
   #hooks(): TeardownHooks {
@@ -529,18 +647,19 @@ export class Region implements Disposable {
         const revoked = revokedMappings(memory);
         return participants.used().every((slot) => revoked.has(participants.mapping(slot)));
       },
+      // CRASH: before the region is gone, so that whoever takes the teardown over takes the name away as well.
+      unmapped: () => this.#place.backing?.unlink(),
     };
   }
 
   #gone(report: TeardownReport): DestroyReport {
-    this.#place.backing?.unlink();
     this.detach();
     return { ...report, reaped: this.#reaped };
   }
 
   #checkAttached(): void {
-    if (!this.#detached) return;
-    throw new HoldfastError('ENODEV', 'this thread has left the region, or destroyed it; attach again to use it');
+    if (this.#revoked) throw new HoldfastError('ENODEV', 'the region was taken away; its memory is gone');
+    if (this.#detached) throw new HoldfastError('ENODEV', 'this thread has left the region; attach again to use it');
   }
 }
 
@@ -578,7 +697,7 @@ function surroundingsOf(place: Place, title: string | undefined): Surroundings {
   const sys = needRealMemory();
   let barrier: (() => void) | undefined;
   if ((facts.flags & FLAG_BARRIER) !== 0) {
-    if (!sys.registerBarrier()) {
+    if (!sys.barrierScopes.machine || !sys.registerBarrier()) {
       throw new HoldfastError(
         'ENOSYS',
         'this region needs membarrier(2), which this process may not call; see "holdfast doctor"',
@@ -605,7 +724,9 @@ function checkTicket(ticket: Ticket): Ticket {
   );
 }
 
-function checkTeardownOptions({ timeoutMs, signal }: TeardownOptions): void {
+function checkTeardownOptions(options: TeardownOptions): void {
+  checkKeys(options, TEARDOWN_KEYS, 'destroy');
+  const { timeoutMs, signal } = options;
   if (timeoutMs !== undefined && !(timeoutMs >= 0)) {
     throw new HoldfastError('EINVAL', `timeoutMs is a number of milliseconds from 0 on; got ${String(timeoutMs)}`);
   }
@@ -615,6 +736,28 @@ function checkTeardownOptions({ timeoutMs, signal }: TeardownOptions): void {
 
 /** The first line of the stack that is not ours. */
 function callerPlace(): string {
-  const lines = new Error().stack?.split('\n').slice(1) ?? [];
+  const { stack } = new Error();
+  const lines = typeof stack === 'string' ? stack.split('\n').slice(1) : [];
   return (lines.find((line) => !line.includes(import.meta.url)) ?? '').trim().replace(/^at /, '');
+}
+
+const ATTACH_KEYS = ['title'];
+const SHAPE_KEYS = [...ATTACH_KEYS, 'participants', 'pageSize', 'maps', 'trace'];
+const CREATE_KEYS = [...SHAPE_KEYS, 'size', 'name', 'path', 'backing', 'bare'];
+const OPEN_KEYS = [...SHAPE_KEYS, 'mode', 'blockSize', 'name'];
+const TEARDOWN_KEYS = ['signal', 'timeoutMs', 'onPhase', 'onWait'];
+const TEXT_KEYS = ['title', 'name', 'path'];
+
+/** Refuses what is not understood: a misspelt option would be a wait without end, or another region than was asked for. */
+function checkKeys(options: object, known: readonly string[], what: string): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new HoldfastError('EINVAL', `${what} takes an object of options; got ${String(options)}`);
+  }
+  for (const [key, value] of Object.entries(options)) {
+    if (!known.includes(key))
+      throw new HoldfastError('EINVAL', `${what} has no option "${key}"; it has ${known.join(', ')}`);
+    if (TEXT_KEYS.includes(key) && value !== undefined && typeof value !== 'string') {
+      throw new HoldfastError('EINVAL', `the option "${key}" of ${what} is a string; got ${typeof value}`);
+    }
+  }
 }

@@ -212,6 +212,18 @@ describe('arguments', () => {
     for (const [options, saying] of bad) refuses(() => heap(options), 'EINVAL', saying);
   });
 
+  test('a misspelt option, or one of the wrong type, is refused by name', async () => {
+    refuses(() => heap({ sise: 1 } as object), 'EINVAL', /no option "sise"/);
+    refuses(() => heap({ title: 5 } as object), 'EINVAL', /"title"/);
+    refuses(() => Region.create(undefined as unknown as CreateOptions), 'EINVAL');
+    refuses(() => Region.create({ size: 4096, backing: 'heap', name: 'x' }), 'EINVAL', /name/);
+    refuses(() => Region.create({ size: 4096, path: fresh(), name: 'x' }), 'EINVAL', /name/);
+    refuses(() => Region.create({ size: 4096, backing: 'shm', name: 'x', path: fresh() }), 'EINVAL', /path/);
+    using region = heap();
+    await assert.rejects(region.destroy({ timeout: 5 } as object), { code: 'EINVAL' });
+    assert.equal(region.state, 'live');
+  });
+
   test('attach wants a ticket, a name or a path', () => {
     for (const value of [undefined, null, 5, {}, [], { holdfast: 'ticket' }]) {
       refuses(() => Region.attach(value as unknown as string), 'EINVAL');
@@ -224,6 +236,28 @@ describe('arguments', () => {
       await assert.rejects(region.destroy(options as object), { code: 'EINVAL' });
     }
     assert.equal(region.state, 'live');
+  });
+});
+
+describe('tickets', real, () => {
+  test('one that went through JSON says what to do instead', () => {
+    using region = Region.create({ size: 4096 });
+    refuses(() => Region.attach(JSON.parse(JSON.stringify(region.ticket()))), 'EINVAL', /region\.path/);
+  });
+
+  test('a stale one, whose name leads to another file by now, is refused, and that file is untouched', () => {
+    const path = fresh();
+    const region = Region.create({ size: 4096, path });
+    const ticket = region.ticket();
+    region.detach();
+    rmSync(path);
+    const victim = Buffer.alloc(100_000, 65);
+    writeFileSync(path, victim);
+    refuses(() => Region.attach(ticket), 'ESTALE', /stale/);
+    assert.ok(readFileSync(path).equals(victim));
+    rmSync(path);
+    Region.create({ size: 4096, path }).detach();
+    refuses(() => Region.attach(ticket), 'ESTALE', /stale/);
   });
 });
 

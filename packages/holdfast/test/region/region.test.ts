@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { type CreateOptions, inspectRegion, isHoldfastError, listRegions, Region } from '../../src/index.ts';
+import { Device, memremapPages, memunmapPages } from '../../src/kernel.ts';
 import { real } from '../mem/support.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'holdfast-region-'));
@@ -282,6 +283,44 @@ describe('over a file', real, () => {
     await region.destroy();
     assert.equal(readFileSync(own).subarray(0, 27).toString(), 'holdfast HOLDFAST holdfast ');
   });
+});
+
+test('alloc with zero clears what the last user left', () => {
+  using region = Region.create({ size: 4096, backing: 'heap' });
+  const hold = region.alloc(4096);
+  hold.bytes.fill(7);
+  hold.put();
+  using again = region.alloc(4096, { zero: true });
+  assert.ok(again.bytes.every((byte) => byte === 0));
+});
+
+describe('a bare region', real, () => {
+  test('lives on when a map of its users ends, and is destroyed once none is left', async () => {
+    const name = unique();
+    const region = Region.create({ size: '64KiB', name, bare: true });
+    using guest = Region.attach(name);
+    assert.throws(() => region.alloc(1), { code: 'ENODEV' });
+    const device = new Device();
+    const first = await memremapPages(device, region.attachment, { kind: 'generic', ranges: [{ first: 0, count: 4 }] });
+    await memremapPages(device, region.attachment, { kind: 'generic', ranges: [{ first: 4, count: 4 }], pooled: true });
+    const hold = region.alloc(4096);
+    hold.bytes.fill(7);
+    await memunmapPages(device, first);
+    assert.deepEqual([region.state, hold.bytes[0], guest.hold(hold.handle).bytes[0]], ['bare', 7, 7]);
+    await assert.rejects(region.destroy(), { code: 'EBUSY' });
+    guest.detach();
+    hold.put();
+    await device.unbind();
+    await region.destroy();
+    assert.throws(() => Region.attach(name), { code: 'ENOENT' });
+  });
+});
+
+test('listRegions finds every nameless region of this process', real, () => {
+  const regions = Array.from({ length: 12 }, () => Region.create({ size: 4096, backing: 'memfd' }));
+  const listed = new Set(listRegions().map(({ id }) => id));
+  assert.equal(regions.filter(({ id }) => listed.has(id)).length, 12);
+  for (const region of regions) region.detach();
 });
 
 test('a region that traces says where a hold was taken', () => {
