@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * main: the `holdfast` command. Finds the subcommand, prints help, and turns errors into one line and an exit code:
  * 0 done, 1 it failed, 2 the command line is wrong.
