@@ -17,6 +17,7 @@ export {
   putDevPagemap,
 } from './memremap/memremap.ts';
 export type { Phase, TeardownOptions } from './memremap/teardown.ts';
+export { DRAINS } from './sync/percpu-ref.layout.ts';
 export {
   ALLOW_REINIT,
   INIT_ATOMIC,
@@ -30,3 +31,4 @@ export {
 } from './sync/percpu-ref.ts';
 export { type Barrier, type GraceOptions, GracePeriod, Sections, type SynchronizeOptions } from './sync/rcu.ts';
 export { type WaitResult, wait, wake } from './sync/wait.ts';
+export { systemBarrier } from './sys/barrier.ts';

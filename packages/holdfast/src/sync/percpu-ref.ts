@@ -111,7 +111,9 @@ export function untilAsync(schedule: (callback: () => void) => void): Until {
  * called by anybody.
  *
  * @example
- * const ref = PercpuRef.init(words, 0, slots, 0, { release: () => console.log('nobody left'), barrier });
+ * const words = new Int32Array(new SharedArrayBuffer(4 * PercpuRef.wordsFor(slots)));
+ * const release = () => console.log('nobody left');
+ * const ref = PercpuRef.init(words, 0, slots, 0, { release, barrier: systemBarrier() });
  * ref.get(slot);
  * ref.kill();      // from now on tryGetLive fails; the initial reference is dropped
  * ref.put(slot);   // the last one: release runs here

@@ -58,9 +58,10 @@ export interface SynchronizeOptions extends GraceOptions {
  * Thread rules: one instance a thread or shared by reference, as you like; `enter` and `leave` of a slot only by its owner.
  *
  * @example
- * const sections = new Sections(words, 0, 64, () => sys.barrier('machine'));
+ * const words = new Int32Array(new SharedArrayBuffer(4 * Sections.wordsFor(64)));
+ * const sections = new Sections(words, 0, 64, systemBarrier());
  * sections.enter(slot);
- * try { ... } finally { sections.leave(slot); }
+ * try { use(); } finally { sections.leave(slot); }
  */
 export class Sections {
   readonly slots: number;

@@ -54,7 +54,7 @@ export function loadCalls(host: Host): Calls | NoSys {
     const denied = code === 'ERR_DLOPEN_DISABLED' || code === 'ERR_ACCESS_DENIED';
     return {
       code: 'ERR_HOLDFAST_FFI_BROKEN',
-      message: `The package ${name} cannot be loaded: ${error instanceof Error ? error.message : String(error)}.`,
+      message: `The package ${name} cannot be loaded: ${(error instanceof Error ? error.message : String(error)).replace(/\.$/, '')}.`,
       remedy: denied
         ? `Let Node load addons (--allow-addons with --permission; no --no-addons). ${threadsOnly}`
         : `Reinstall ${name} for this machine and C library. ${threadsOnly}`,
