@@ -318,7 +318,12 @@ function openUnnamed(
     const fd = adopt(sys, sys.createNameless(directory));
     return { fd, name: () => attemptName(path, () => sys.linkFile(fd, path)) };
   } catch (error) {
-    if (!isHoldfastError(error, 'EOPNOTSUPP') && !isHoldfastError(error, 'EISDIR')) throw error;
+    if (!isHoldfastError(error)) throw error;
+    const { code, message, syscall } = error;
+    if (code !== 'EOPNOTSUPP' && code !== 'EISDIR') {
+      const facts = syscall === undefined ? { cause: error } : { cause: error, syscall };
+      throw new HoldfastError(code, `Cannot create ${path}: ${message}`, facts);
+    }
   }
   // A file system without nameless files (network file systems, older overlays) gets a temporary name.
   // CRASH: killed before `publish`, the temporary file stays; its name ends in `.tmp` and nobody ever opens it.

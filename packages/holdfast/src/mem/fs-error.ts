@@ -17,9 +17,9 @@ export function fsError(error: unknown, what: string): HoldfastError {
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
-  EACCES: 'The user of this process may not; ask for reading only, or have the owner change the mode.',
+  EACCES: 'The user of this process may not; have the owner change the mode, or run as a user who may.',
   EPERM: 'The system forbids it, whoever asks; the file may be immutable or sealed.',
-  EROFS: 'Its file system is mounted read-only; ask for reading only.',
+  EROFS: 'Its file system is mounted read-only: nothing can be written there.',
   ENOENT: 'Check the name; whoever made it may have removed it, or not have finished making it.',
   ENXIO: 'Nobody is at the other end; only regular files and memory files can be mapped.',
   ENOSPC: 'The file system is full; remove what is no longer needed or make it larger.',

@@ -167,6 +167,15 @@ test('where a file system has no nameless files, a temporary name serves, and go
   assert.deepEqual(readdirSync(directory).sort(), ['late', 'region']);
 });
 
+test('createFile() where nothing may be created names the path that was asked for', real, (t) => {
+  const path = join(temporaryDirectory(t), 'region');
+  assert.throws(() => createFile(path, 4096, { sys: fake({ call: 'open', errno: 'EACCES' }) }), {
+    code: 'EACCES',
+    syscall: 'open',
+    message: new RegExp(`^Cannot create ${path}: `),
+  });
+});
+
 test('where a file system cannot reserve, every byte is written', real, (t) => {
   const sys = fake({ call: 'fallocate', errno: 'EOPNOTSUPP' });
   const backing = createFile(join(temporaryDirectory(t), 'region'), 3_000_000, { sys });
