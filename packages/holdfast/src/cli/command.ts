@@ -36,7 +36,7 @@ export function parseCommandLine<O extends Options>(
 ): Parsed<O> {
   let parsed: Parsed<O>;
   try {
-    parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+    parsed = parseArgs({ args: joinNumbers(args, options), options, allowPositionals: true, strict: true });
   } catch (error) {
     throw new UsageError(explain(command, error as NodeJS.ErrnoException, Object.keys(options)));
   }
@@ -86,6 +86,18 @@ function describe(error: unknown): { code: string; message: string; holders: rea
   if (!(error instanceof Error)) return { code: 'ERROR', message: String(error), holders: undefined };
   const { code = error.name, message } = error as NodeJS.ErrnoException;
   return { code, message, holders: (error as HoldfastError).holders };
+}
+
+/** `--timeout -1` as `--timeout=-1`: else it reads as two options, and what is wrong with the number is never told. */
+function joinNumbers(args: readonly string[], options: Options): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const before = joined.at(-1) ?? '';
+    const takesValue = before.startsWith('--') && options[before.slice(2)]?.type === 'string';
+    if (takesValue && /^-\d/.test(arg)) joined[joined.length - 1] = `${before}=${arg}`;
+    else joined.push(arg);
+  }
+  return joined;
 }
 
 /** The one sentence for what `parseArgs` did not like. */

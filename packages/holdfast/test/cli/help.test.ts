@@ -51,7 +51,7 @@ const WRONG: [args: string[], sentence: RegExp][] = [
   [['show', 'a', '--json=yes'], /option --json of holdfast show takes no value/],
   [['destroy'], /needs a REGION/],
   [['destroy', 'a', '--timeout'], /option --timeout of holdfast destroy needs a value/],
-  [['destroy', 'a', '--timeout', '-1'], /--timeout/],
+  [['destroy', 'a', '--timeout', '-1'], /--timeout takes a whole number from 0 to \d+; got "-1"/],
   [['destroy', 'a', '--timeout', '1.5'], /--timeout takes a whole number/],
   [['destroy', 'a', '--timeout', '2147483648'], /--timeout takes a whole number/],
   [['destroy', 'a', '--resurrect', '--force'], /--resurrect brings a region back/],
@@ -60,6 +60,10 @@ const WRONG: [args: string[], sentence: RegExp][] = [
   [['demo', 'a', 'b'], /does not know what to do with "b"/],
   [['demo', '--processes', '1'], /--processes takes a whole number from 2/],
   [['demo', '--threads', 'many'], /--threads takes a whole number from 1/],
+  ...['3', '2KiB', '12KiB', '3 apples', '0', '-4096', ''].map((size): [string[], RegExp] => [
+    ['demo', '--block', size],
+    /--block takes a power of two from 4KiB on/,
+  ]),
   [['demo', '--order', 'v9'], /--order takes v5\.1/],
   [['demo', '--order', 'v5.1', 'file'], /--order v5\.1 makes its own memory/],
 ];

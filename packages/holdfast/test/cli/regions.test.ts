@@ -200,6 +200,35 @@ test('destroy --force does not wait: the views of the holder read zeros', real, 
   assert.equal(region.state, 'gone');
 });
 
+test('destroy --force that runs out of time advises neither force nor resurrect', real, async (t) => {
+  const region = regionFor(t, { name: uniqueName() });
+  const keeper = await keeperFor(t, region);
+  keeper.kill('SIGSTOP');
+  const { code, stderr } = await holdfast(['destroy', region.name, '--force', '--timeout', '100']);
+  assert.equal(code, 1);
+  const [first, second, ...rest] = stderr.trimEnd().split('\n').slice(-2);
+  assert.deepEqual(rest, []);
+  assert.match(first!, /^holdfast: .* is busy after \d+ ms: .* \(16 pages\); it stays killed \[EBUSY\]$/);
+  assert.equal(second, `"holdfast destroy ${region.name}" waits again`);
+
+  keeper.kill('SIGCONT');
+  const again = await holdfast(['destroy', region.name]);
+  assert.equal(again.code, 0, again.stderr);
+});
+
+test('list shows a nameless region over a file; one in a file of its own is shown by its path', real, async (t) => {
+  const directory = temporaryDirectory(t);
+  const file = join(directory, 'data');
+  writeFileSync(file, new Uint8Array(10_000));
+  const over = Region.open(file, { blockSize: 4096 });
+  t.after(() => over.detach());
+  const own = regionFor(t, { path: join(directory, 'own') });
+  const { regions } = JSON.parse((await holdfast(['list', '--json'])).stdout);
+  const ids = regions.map(({ id }: { id: string }) => id);
+  assert.deepEqual([ids.includes(over.id), ids.includes(own.id)], [true, false]);
+  assert.equal(JSON.parse((await holdfast(['show', own.path!, '--json'])).stdout).id, own.id);
+});
+
 test('destroy reaps a holder that was killed', real, async (t) => {
   const region = regionFor(t, { name: uniqueName() });
   const keeper = await keeperFor(t, region);

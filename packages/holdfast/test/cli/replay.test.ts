@@ -70,7 +70,7 @@ test('a doctored recording is told with its line, operation, expected and actual
   assert.match(
     text.stdout,
     new RegExp(
-      `: ${lines.length - 1} ops, [1-9]\\d* mismatches, \\d+ ops/s\n  first at line ${line}: \\{"op":"release_all"`,
+      `: ${lines.length - 1} ops, [1-9]\\d* mismatch(?:es)?, \\d+ ops/s\n  first at line ${line}: \\{"op":"release_all"`,
     ),
   );
   assert.match(text.stdout, /\n {4}expected {2}\{.*"ret":.*\n {4}actual {4}\{.*"ret":/);

@@ -11,6 +11,7 @@ import { count, roughSize, table } from '../text.ts';
 /** Each is a process or thread of some 40 MB. */
 const MEMBERS_MAX = 16;
 const BAR_WIDTH = 30;
+const BLOCK_BYTES_MIN = 4096;
 
 export const demo: Command = {
   name: 'demo',
@@ -58,6 +59,7 @@ Examples:
     const members = {
       processes: wholeNumber(processes, '--processes', 2, MEMBERS_MAX),
       threads: wholeNumber(threads, '--threads', 1, MEMBERS_MAX),
+      ...(block !== undefined && { blockBytes: blockSize(block) }),
     };
 
     using interrupt = new Interrupt();
@@ -72,7 +74,6 @@ Examples:
       const result = await takeBack({
         file: positionals[0] ?? process.execPath,
         ...members,
-        ...(block !== undefined && { blockBytes: parseSize(block, '--block') }),
         signal,
         onProgress: (part, what) => terminal.progress(`${bar(part)} ${what}`),
       });
@@ -85,6 +86,18 @@ Examples:
     }
   },
 };
+
+/** @throws UsageError when it is no power of two, or less than a page */
+function blockSize(text: string): number {
+  let bytes = 0;
+  try {
+    bytes = parseSize(text);
+  } catch {
+    // No size at all: refused with the same sentence.
+  }
+  if (bytes >= BLOCK_BYTES_MIN && Number.isInteger(Math.log2(bytes))) return bytes;
+  throw new UsageError(`--block takes a power of two from 4KiB on, such as 64KiB; got "${text}"`);
+}
 
 function bar(part: number): string {
   const done = Math.round(part * BAR_WIDTH);

@@ -1,13 +1,13 @@
 /** destroy: takes a region away in order, or by force, or brings a killed one back. */
-import { isHoldfastError } from '../../errors.ts';
+import { type HoldfastError, isHoldfastError } from '../../errors.ts';
 import type { Holder } from '../../memremap/holders.ts';
 import type { TeardownOptions } from '../../memremap/teardown.ts';
 import { type DestroyReport, Region } from '../../region/region.ts';
-import { type Command, errorToJson, errorToLine, parseCommandLine, UsageError, wholeNumber } from '../command.ts';
+import { type Command, errorToJson, parseCommandLine, UsageError, wholeNumber } from '../command.ts';
 import { holdersTable } from '../holders.ts';
 import { Interrupt } from '../interrupt.ts';
 import type { Terminal } from '../terminal.ts';
-import { count } from '../text.ts';
+import { count, printable } from '../text.ts';
 
 /** A timer of Node counts so far. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
@@ -56,6 +56,7 @@ Examples:
 
     using interrupt = new Interrupt();
     const { id, name, path } = region;
+    const started = Date.now();
     let told = false;
     const wait: TeardownOptions = {
       ...limit,
@@ -72,7 +73,7 @@ Examples:
     try {
       const report = values.force ? await region.revoke(wait) : await region.destroy(wait);
       if (json) terminal.print(JSON.stringify({ ok: true, region: { id, name, path }, ...report }));
-      else terminal.print(render(where, report));
+      else terminal.print(render(where, report, started));
       return 0;
     } catch (error) {
       if (!isHoldfastError(error) || (error.code !== 'EBUSY' && error.code !== 'ABORT_ERR')) throw error;
@@ -80,10 +81,10 @@ Examples:
       if (json) terminal.print(JSON.stringify({ ok: false, region: { id, name, path }, error: errorToJson(error) }));
       else {
         if (stragglers.length > 0) terminal.print(holdersTable(stragglers));
-        terminal.note(`holdfast: ${errorToLine(error)}`);
-        // Once the last page is put there is no way back, and nothing left to force.
-        const choice = stragglers.length > 0 ? ', --force takes it, --resurrect brings it back' : '';
-        terminal.note(`"holdfast destroy ${where}" waits again${choice}`);
+        terminal.note(`holdfast: ${failure(where, error, stragglers)}; it stays ${region.state} [${error.code}]`);
+        // Once the last page is put, or force was used, there is no way back, and nothing left to force.
+        const choice = stragglers.length > 0 && !values.force ? ', --force takes it, --resurrect brings it back' : '';
+        terminal.note(printable(`"holdfast destroy ${where}" waits again${choice}`));
       }
       return interrupt.exitCode || 1;
     }
@@ -97,6 +98,13 @@ function resurrect(region: Region, where: string, json: boolean, terminal: Termi
   return 0;
 }
 
+/** The error in the words of the command: its own message advises calls of the library. */
+function failure(where: string, { code, waitedMs }: HoldfastError, stragglers: readonly Holder[]): string {
+  const who =
+    stragglers.length > 0 ? `still held by ${namesOf(stragglers)}` : 'waiting for participants that do not answer';
+  return printable(`${where} ${code === 'EBUSY' ? 'is busy' : 'was interrupted'} after ${waitedMs} ms: ${who}`);
+}
+
 function namesOf(stragglers: readonly Holder[]): string {
   const names = stragglers.map(
     ({ pid, threadId, pages }) => `process ${pid} thread ${threadId} (${count(pages, 'page')})`,
@@ -104,9 +112,11 @@ function namesOf(stragglers: readonly Holder[]): string {
   return names.length === 0 ? 'the last of them to leave' : names.join(', ');
 }
 
-function render(where: string, { phases, stragglers, reaped }: DestroyReport): string {
+function render(where: string, { phases, stragglers, reaped }: DestroyReport, started: number): string {
   const { killed, drained, gone } = phases;
-  const lines = [`${where} is gone: drained in ${drained - killed} ms, removed in ${gone - drained} ms`];
+  // What an earlier command has done already took this one no time.
+  const spent = (from: number, to: number): number => Math.max(0, to - Math.max(from, started));
+  const lines = [`${where} is gone: drained in ${spent(killed, drained)} ms, removed in ${spent(drained, gone)} ms`];
   if (stragglers.length > 0) lines.push('', 'it waited for', holdersTable(stragglers));
   if (reaped.length > 0) {
     lines.push(

@@ -20,8 +20,8 @@ export const list: Command = {
   summary: 'which regions are there',
   help: `Usage: holdfast list [--json]
 
-Lists the regions that you may see: named ones in /dev/shm, and nameless ones (memfd) of living
-processes. A region in a file of its own, or over a file and nameless, is found by "holdfast show PATH".
+Lists the regions that you may see: named ones in /dev/shm, and nameless ones of living processes,
+be they memory or over a file. A region in a file of its own is not looked for: "holdfast show FILE" shows it.
 ALIVE and DEAD count the threads that are attached; the dead are reaped when it matters.
 Files that are called like a region and are none, or damaged, are named on standard error.
 

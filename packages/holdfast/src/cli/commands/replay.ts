@@ -6,6 +6,7 @@ import { replayGenalloc } from '../replay/genalloc.ts';
 import { replayPercpuRef } from '../replay/percpu-ref.ts';
 import { readRecording } from '../replay/read.ts';
 import type { Mismatch, Outcome, Replayer } from '../replay/recording.ts';
+import { count } from '../text.ts';
 
 const REPLAYERS: Readonly<Record<string, Replayer>> = {
   genalloc: replayGenalloc,
@@ -33,8 +34,8 @@ Options:
   --json  one object: { "ok", "files": [{ "file", "kind", "ops", "mismatches", "opsPerSecond", "first" }] }
 
 Examples:
-  holdfast replay testdata/golden/genalloc/edge.ndjson.gz
-  holdfast replay testdata/golden/*/*.ndjson.gz
+  holdfast replay packages/holdfast/testdata/golden/genalloc/edge.ndjson.gz
+  holdfast replay packages/holdfast/testdata/golden/*/*.ndjson.gz
   holdfast replay recording.ndjson --json | jq .files[0].first`,
 
   run(args, terminal) {
@@ -92,7 +93,7 @@ function replayFile(file: string): Replayed {
 }
 
 function render({ file, ops, mismatches, opsPerSecond, first }: Replayed): string {
-  const line = `${file}: ${ops} ops, ${mismatches} mismatches, ${opsPerSecond} ops/s`;
+  const line = `${file}: ${count(ops, 'op')}, ${count(mismatches, 'mismatch', 'mismatches')}, ${opsPerSecond} ops/s`;
   return first === undefined ? line : `${line}\n${renderMismatch(first)}`;
 }
 

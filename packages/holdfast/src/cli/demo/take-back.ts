@@ -21,6 +21,7 @@ import type { Phase } from '../../memremap/teardown.ts';
 import type { Handle } from '../../region/handle.ts';
 import { type DestroyReport, Region } from '../../region/region.ts';
 import type { ParticipantInfo } from '../../sync/participants.ts';
+import { count } from '../text.ts';
 import { type Member, startProcess, startThread } from './member.ts';
 import type { Answer, Order } from './participant.ts';
 import { plainHashes } from './plain.ts';
@@ -197,7 +198,12 @@ class Story {
       return this.#join(member, member.pid === undefined ? ticket : path!, [...handles]);
     });
     await Promise.all([...joins, this.#join(this.#reader, ticket, this.#blocks)]);
-    this.#note(`${this.#hashers.length + 1} participants hold all pages, each page three times`);
+    const holders = this.#region.holders();
+    const held = holders.reduce((sum, { pages }) => sum + pages, 0);
+    const { pageSize, size } = this.#region;
+    this.#note(
+      `${count(Math.ceil(size / pageSize), 'page')} held ${count(held, 'time')}, by ${count(holders.length, 'participant')}`,
+    );
   }
 
   #join(
