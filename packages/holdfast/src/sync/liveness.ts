@@ -60,9 +60,33 @@ export function lockLiveness(sys: Sys, fd: number): Liveness {
 const UNCLAIMED = 0;
 const ORPHANED = -1;
 
+/** The claims of every open region on the heap of this thread: one listener for all of them, however many there are. */
+const watched = new Set<Int32Array>();
+
+function onWorker(worker: Worker): void {
+  const claim = worker.threadId + 1; // 0 by the time it has exited
+  const before = [...watched];
+  worker.once('exit', () => {
+    // What was left meanwhile as well: its other participants cannot know.
+    for (const claims of new Set([...before, ...watched])) {
+      for (let slot = 0; slot < claims.length; slot++) Atomics.compareExchange(claims, slot, claim, ORPHANED);
+    }
+  });
+}
+
+function watch(claims: Int32Array): void {
+  if (watched.size === 0) process.on('worker', onWorker);
+  watched.add(claims);
+}
+
+function unwatch(claims: Int32Array): void {
+  if (watched.delete(claims) && watched.size === 0) process.off('worker', onWorker);
+}
+
 /**
  * Liveness of threads of this process, without the system. Sees the end of workers that the threads attached to the region
- * start after they attached; a worker started earlier, or by a thread that is not attached, must detach by itself.
+ * start after they attached; a worker started earlier, or by a thread that is not attached, must detach by itself. So must a worker
+ * of a worker that ends together with it: its end is heard by the thread that started it, which is ending, and by nobody else.
  *
  * A claim is the claimer's thread id + 1, so that the end of a thread orphans in one step each exactly what that thread had claimed:
  * its own slot, and those of the dead that it was just reaping. Thread ids are not used twice in a process.
@@ -72,13 +96,9 @@ const ORPHANED = -1;
  */
 export function threadLiveness(claims: Int32Array, thread: number): Liveness {
   const own = new Set<number>();
-  const onWorker = (worker: Worker): void => {
-    const claim = worker.threadId + 1; // 0 by the time it has exited
-    worker.once('exit', () => {
-      for (let slot = 0; slot < claims.length; slot++) Atomics.compareExchange(claims, slot, claim, ORPHANED);
-    });
-  };
-  process.on('worker', onWorker);
+  // An object of our own, so that two attachments of this thread to one region do not take each other's away.
+  const mine = claims.subarray();
+  watch(mine);
   return {
     tryClaim(slot) {
       if (own.has(slot)) return false;
@@ -92,10 +112,11 @@ export function threadLiveness(claims: Int32Array, thread: number): Liveness {
       if (own.delete(slot)) Atomics.store(claims, slot, UNCLAIMED);
     },
     isAlive(slot) {
-      return Atomics.load(claims, slot) > UNCLAIMED;
+      // A number that came out of shared words may be none of a slot: nobody alive has it.
+      return slot >= 0 && slot < claims.length && Atomics.load(claims, slot) > UNCLAIMED;
     },
     close() {
-      process.off('worker', onWorker);
+      unwatch(mine);
       for (const slot of [...own]) this.release(slot);
     },
   };

@@ -129,11 +129,21 @@ describe('on the heap', () => {
     }
   });
 
-  test('once closed it listens no more', () => {
+  test('one listener for all regions of the thread, until the last is closed', () => {
     const before = process.listenerCount('worker');
-    const liveness = threadLiveness(claims(), threadId);
-    assert.equal(process.listenerCount('worker'), before + 1);
-    liveness.close();
+    const words = claims();
+    const all = Array.from({ length: 20 }, (_, i) => threadLiveness(i % 2 === 0 ? words : claims(), threadId));
+    for (const liveness of all) {
+      assert.equal(process.listenerCount('worker'), before + 1);
+      liveness.close();
+      liveness.close();
+    }
     assert.equal(process.listenerCount('worker'), before);
+  });
+
+  test('a number that is no slot belongs to nobody alive', () => {
+    const liveness = threadLiveness(claims(), threadId);
+    for (const slot of [-1, -(2 ** 31), 32, 2 ** 31 - 2]) assert.equal(liveness.isAlive(slot), false);
+    liveness.close();
   });
 });
