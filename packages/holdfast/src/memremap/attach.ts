@@ -26,6 +26,8 @@ export interface Surroundings {
   readonly ring: () => void;
   readonly listen: Listen;
   readonly now: () => number;
+  /** Pages that lie in one piece of the mapping: blocks do not straddle its seams. Default: all of them. */
+  readonly chunkPages?: number;
 }
 
 /** One thread's membership in a region. */
@@ -33,15 +35,13 @@ export interface Attachment {
   readonly memory: Memory;
   readonly holds: Holds;
   readonly events: Events;
+  /** Pages that a block of a pooled map can have at the most, see {@link Surroundings}. */
+  readonly chunkPages: number;
   /** Puts all holds, leaves the table, stops listening. Idempotent. */
   detach(): void;
 }
 
-/**
- * Makes the pool of a fresh control block, before anybody else may see it.
- *
- * @param segmentPages pages that may lie in one block at the most: blocks do not straddle segments, so each is a chunk of its own
- */
+/** Makes the pool of a fresh control block, before anybody else may see it. */
 export function formatPool(words: Int32Array, layout: Layout, geometry: Geometry): void {
   GenPool.create({
     order: Math.log2(geometry.pageBytes),
@@ -52,7 +52,28 @@ export function formatPool(words: Int32Array, layout: Layout, geometry: Geometry
   });
 }
 
-/** The shared state of the region whose control block is `words`, for a participant or a mere onlooker. */
+/**
+ * The pool of the control block.
+ *
+ * @throws ERR_HOLDFAST_CORRUPT, and what `GenPool.attach` throws, when its header says another pool than the geometry does: what it
+ *         gives out would lie outside of the data, or its bitmap over the descriptors
+ */
+function poolOf(words: Int32Array, layout: Layout, { pages, pageBytes, chunks }: Geometry): GenPool {
+  const pool = GenPool.attach(words.buffer as SharedArrayBuffer, words.byteOffset + layout.pool * 4);
+  if (2 ** pool.order !== pageBytes || pool.byteLength !== GenPool.bytesFor({ chunks, granules: pages })) {
+    throw new HoldfastError(
+      'ERR_HOLDFAST_CORRUPT',
+      `the region is damaged: its pool is one of order ${pool.order} in ${pool.byteLength} bytes, which does not go with ${pages} pages of ${pageBytes} bytes; make the region anew`,
+    );
+  }
+  return pool;
+}
+
+/**
+ * The shared state of the region whose control block is `words`, for a participant or a mere onlooker.
+ *
+ * @throws ERR_HOLDFAST_CORRUPT when the pool does not go with the geometry
+ */
 export function assemble(
   words: Int32Array,
   geometry: Geometry,
@@ -88,7 +109,7 @@ export function assemble(
     repairs: H.H_REPAIRS,
     pageBytes,
     frames: new Frames(words, layout.frames, pages, slots),
-    pool: GenPool.attach(words.buffer as SharedArrayBuffer, words.byteOffset + layout.pool * 4),
+    pool: poolOf(words, layout, geometry),
     maps,
     sections: new Sections(words, layout.sections, slots, around.barrier),
     hasBarrier: around.barrier !== undefined,
@@ -141,6 +162,7 @@ function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Sur
     memory,
     holds,
     events,
+    chunkPages: around.chunkPages ?? geometry.pages,
     detach() {
       if (isAttached) {
         isAttached = false;
@@ -150,23 +172,39 @@ function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Sur
   };
 }
 
-/** Puts all that the participant has and gives its slot back. */
+/**
+ * Puts all that the participant has and gives its slot back.
+ *
+ * @throws what a `pageFree` of the user's throws, or ETIMEDOUT from a gate that stays closed, once the participant has left
+ */
 function leave(memory: Memory, holds: Holds, events: Events): void {
   const { slot, parts } = memory;
   const { participants, maps, words, liveness } = parts;
-  events.close();
-  participants.leaving(slot);
-  try {
-    holds.putAll();
-  } finally {
-    // Whatever a pageFree of the user's throws, the slot is given back whole.
-    for (const map of maps) {
-      while (memory.pins(map, slot) > 0) memory.dropPin(map);
-      // Whose teardown is under way in this thread hears ENODEV; somebody else may go on with it.
-      Atomics.compareExchange(words, map.record + M_DRIVER, slot + 1, 0);
+  const errors: unknown[] = [];
+  const attempt = (step: () => void): void => {
+    try {
+      step();
+    } catch (error) {
+      errors.push(error);
     }
-    memory.close();
-    participants.vacate(slot);
-    liveness.close();
+  };
+  attempt(() => events.close());
+  participants.leaving(slot);
+  attempt(() => holds.putAll());
+  for (const map of maps) {
+    attempt(() => {
+      while (memory.pins(map, slot) > 0) memory.dropPin(map);
+    });
+    // Whose teardown is under way in this thread hears ENODEV; somebody else may go on with it.
+    Atomics.compareExchange(words, map.record + M_DRIVER, slot + 1, 0);
   }
+  // LIFE: a slot with something left in it (the gate stayed closed) must not be somebody else's: its lock goes, below, and it is put
+  // right as that of one who died.
+  const isEmpty = holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0);
+  memory.close();
+  if (isEmpty) attempt(() => participants.vacate(slot));
+  attempt(() => liveness.close());
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1)
+    throw new AggregateError(errors, 'the thread has left the region; not everything could be put');
 }

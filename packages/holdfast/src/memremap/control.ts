@@ -176,9 +176,15 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
     name: getText(words, H.H_NAME, H.NAME_BYTES),
   };
   if (getWide(words, H.H_CONTROL_BYTES) !== layout.bytes) throw corrupt('its size does not follow from its geometry');
-  if (facts.dataBytes > geometry.pages * geometry.pageBytes) throw corrupt('it has more data than pages');
+  const dataRoom = geometry.pages * geometry.pageBytes;
+  if (facts.dataBytes < 1) throw corrupt('it has no data');
+  if (facts.dataBytes > dataRoom) throw corrupt('it has more data than pages');
   const beside = (facts.flags & H.FLAG_DATA_BESIDE) !== 0;
-  const needed = layout.bytes + (beside ? 0 : facts.dataBytes);
+  // A block may be larger than a small file, and is then cut to it; a block of no pages means that the pool gives the pages.
+  if (facts.blockPages < 0 || beside !== facts.blockPages > 0 || beside !== (facts.dataPath !== '')) {
+    throw corrupt('it does not say where its data lies');
+  }
+  const needed = layout.bytes + (beside ? 0 : dataRoom);
   if (fileBytes < needed) throw corrupt(`it is cut off: ${fileBytes} bytes of ${needed}`);
   return { geometry, layout, facts };
 }

@@ -81,6 +81,7 @@ export class Frames {
   map(first: number, count: number, map: number): void {
     // The range is reserved for the caller and not yet published, so plain stores do; publishing the map orders them.
     // CRASH: a bit of somebody who died in a try may still be there, and its slot have another owner by now.
+    if (count < 1) return;
     for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride) {
       for (let word = HOLDERS; word < this.#stride; word++) this.#words[d + word] = 0;
       this.#words[d + STATE] = FREE | (map << MAP_SHIFT);
@@ -89,6 +90,7 @@ export class Frames {
 
   /** Takes the descriptors away again. Only after the drain: no page of the range is held or allocated. */
   unmap(first: number, count: number): void {
+    if (count < 1) return;
     for (let i = 0, d = this.#index(first); i < count; i++, d += this.#stride) this.#words[d + STATE] = NONE;
   }
 
@@ -245,10 +247,13 @@ export class Frames {
     return Atomics.compareExchange(this.#words, index, state, state | RESIDENT) === state;
   }
 
-  /** First frame at or after `from`, below `end`, that is in use by a block (`ALLOCATED`, `FREEING` or `CLEANING`); -1: none. */
+  /** First frame of the table at or after `from`, below `end`, that is in use by a block (`ALLOCATED`, `FREEING` or `CLEANING`); -1: none. */
   nextBlock(from: number, end: number): number {
     const words = this.#words;
-    for (let frame = from, d = this.#index(from); frame < end; frame++, d += this.#stride) {
+    const first = Math.max(from, 0);
+    const last = Math.min(end, this.count);
+    if (first >= last) return -1;
+    for (let frame = first, d = this.#index(first); frame < last; frame++, d += this.#stride) {
       // Plain, since a thousand times a thousand are looked at. A moment's view, like every answer to "who is there"; who needs more
       // has had a grace period since the blocks could last be made (kill, recovery).
       if ((words[d + STATE]! & STATE_MASK) >= ALLOCATED) return frame;

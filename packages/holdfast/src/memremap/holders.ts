@@ -65,8 +65,8 @@ export function holdersOf(memory: Memory, map: MapWords): Holder[] {
 
 /** The first pages of the blocks of `map` that are in use, ascending. */
 export function blocksOf(memory: Memory, map: MapWords): Generator<number> {
-  const { frames, words } = memory.parts;
-  return blocksIn(frames, firstUsable(words, map), endOf(words, map));
+  const { parts } = memory;
+  return blocksIn(parts.frames, firstUsable(parts, map), endOf(parts, map));
 }
 
 /** The first pages of the blocks in use from `first` up to `end`, ascending. */

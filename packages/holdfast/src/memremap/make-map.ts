@@ -7,12 +7,17 @@
  * Each step but the first, which has a lock of its own, is made inside a section: a recovery that runs meanwhile finds it done or
  * not done, never half done by somebody alive.
  */
+import { HoldfastError } from '../errors.ts';
 import { ALLOW_REINIT } from '../sync/percpu-ref.ts';
+import { wait } from '../sync/wait.ts';
 import { CONTENT, POOLED } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 import { cancelMap, endOf, firstUsable, type MapSpec, reserveMap } from './registry.ts';
 import { addRoom, openRoom, removeRoom } from './room.ts';
+
+/** How often a block is asked for again that somebody is just freeing. */
+const FREEING_TRIES = 100;
 
 /** The steps, in order. A test can make each one fail. */
 export type MapStep = 'reserve' | 'descriptors' | 'reference' | 'room' | 'content' | 'publish';
@@ -68,7 +73,7 @@ export function prepareMap(
   content?: ContentSpec,
   onStep?: (step: MapStep) => void,
 ): Making {
-  const { words, frames } = memory.parts;
+  const { frames } = memory.parts;
   const undos: (() => void)[] = [];
   const undo = (): void => {
     const errors: unknown[] = [];
@@ -85,8 +90,8 @@ export function prepareMap(
     onStep?.('reserve');
     const map = reserveMap(memory, content === undefined ? spec : { ...spec, kind: spec.kind | CONTENT });
     undos.push(() => cancelMap(memory, map));
-    const first = firstUsable(words, map);
-    const end = endOf(words, map);
+    const first = firstUsable(memory.parts, map);
+    const end = endOf(memory.parts, map);
 
     onStep?.('descriptors');
     undos.push(() => memory.inside(() => frames.unmap(first, end - first)));
@@ -130,15 +135,17 @@ function undone(error: unknown, undo: () => void): unknown {
 /**
  * Makes every block of the map's content resident: at the set-up, and again when a killed map is resurrected. Blocks that became
  * idle meanwhile come back with a new generation; handles to those are stale.
+ *
+ * @throws EBUSY when a block stays half freed: a participant stands still in the middle of that, or its descriptor was damaged
  */
 export function makeResident(memory: Memory, map: MapWords, content: ContentSpec): void {
-  const { words, frames, pageBytes } = memory.parts;
-  const end = endOf(words, map);
-  for (let at = firstUsable(words, map), left = content.bytes; at < end; at += content.blockPages) {
+  const { words, event, frames, pageBytes } = memory.parts;
+  const end = endOf(memory.parts, map);
+  for (let at = firstUsable(memory.parts, map), left = content.bytes; at < end; at += content.blockPages) {
     const pages = Math.min(content.blockPages, end - at);
     const bytes = Math.min(left, pages * pageBytes);
     left -= bytes;
-    for (;;) {
+    for (let tries = 0; ; tries++) {
       const isDone = memory.inside(() => {
         // A block that is still held has its reference; an idle one gets one with its new life.
         const isIdle = frames.acquire(at, pages, pages * pageBytes - bytes, memory.slot, true);
@@ -146,8 +153,15 @@ export function makeResident(memory: Memory, map: MapWords, content: ContentSpec
         return isIdle || frames.setResident(at);
       });
       if (isDone) break;
+      if (tries === FREEING_TRIES) {
+        throw new HoldfastError(
+          'EBUSY',
+          `page ${at} is being freed by a participant that does not finish; is a process stopped?`,
+        );
+      }
       // Its last holder is just freeing it, or died at that.
       memory.reap();
+      if (tries > 3) wait(words, event, Atomics.load(words, event), 1);
     }
   }
 }

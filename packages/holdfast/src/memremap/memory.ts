@@ -53,6 +53,8 @@ export interface MemoryParts {
 
 /** How long an operation waits at the closed gate for a recovery to end, in one slice, before it asks whether the one who recovers still lives. */
 const GATE_SLICE_MS = 5;
+/** Slices before it gives up, at the gate and at the lock of the table: about a second. */
+const SLICES_MAX = 200;
 
 /** The shared state, seen by the participant in `slot`. */
 export class Memory {
@@ -70,18 +72,18 @@ export class Memory {
   /**
    * Begins a short shared operation. Not nested; followed by `leave` on every path.
    *
-   * @throws ENODEV when the participant has left
+   * @throws ENODEV when the participant has left; ETIMEDOUT when a living one keeps the gate closed for about a second (stopped, perhaps)
    */
   enter(): void {
     this.checkOpen();
     const { sections, words, gate, hasBarrier } = this.parts;
-    for (;;) {
+    for (let looks = 0; ; looks++) {
       sections.enter(this.slot);
       // ORDER: inside before the gate is read; the recoverer closes the gate, then looks who is inside (with a barrier between,
       // which stands for the fence that is missing here). Either it sees us inside and waits, or we see the gate closed.
       if ((hasBarrier ? words[gate] : Atomics.load(words, gate)) === 0) return;
       sections.leave(this.slot);
-      this.#waitAtGate();
+      this.#waitAtGate(looks);
     }
   }
 
@@ -132,11 +134,34 @@ export class Memory {
   #drained = false;
   #open = true;
 
-  #waitAtGate(): void {
+  #waitAtGate(looks: number): void {
     const { words, gate, liveness } = this.parts;
     const closedBy = Atomics.load(words, gate);
-    if (closedBy === 0 || wait(words, gate, closedBy, GATE_SLICE_MS) !== 'timed-out') return;
+    if (closedBy === 0 || this.#openStray(closedBy)) return;
+    if (looks === SLICES_MAX) {
+      throw new HoldfastError(
+        'ETIMEDOUT',
+        `participant ${closedBy - 1} recovers the region and does not end; it may be stopped: let it go on, or kill it, and try again`,
+      );
+    }
+    if (wait(words, gate, closedBy, GATE_SLICE_MS) !== 'timed-out') return;
     if (!liveness.isAlive(closedBy - 1)) this.reap();
+  }
+
+  /** Opens a gate that is closed in nobody's name: the word was damaged, and nobody would ever open it. @returns whether it was so */
+  #openStray(closedBy: number): boolean {
+    const { words, gate, participants, liveness } = this.parts;
+    const owner = closedBy - 1;
+    const open = (): boolean => Atomics.compareExchange(words, gate, closedBy, 0) === closedBy;
+    // We are here, and not recovering.
+    if (owner < 0 || owner >= participants.slots || owner === this.slot) return open();
+    // LIFE: with the lock of the slot nobody can come to own it and close the gate in its name between the look and the opening.
+    if (participants.isUsed(owner) || !liveness.tryClaim(owner)) return false;
+    try {
+      return !participants.isUsed(owner) && open();
+    } finally {
+      liveness.release(owner);
+    }
   }
 
   /** The map of number `number`. @throws ENODEV when the table has no such map */
@@ -237,7 +262,7 @@ export class Memory {
       // well: the slot's next owner is alive, and would be taken for the one that locked.
       if (!liveness.isAlive(owner - 1) && Atomics.compareExchange(words, registry, owner, this.slot + 1) === owner)
         break;
-      if (slices === 200) {
+      if (slices === SLICES_MAX) {
         throw new HoldfastError(
           'ETIMEDOUT',
           `the map table is kept locked by participant ${owner - 1}; it may be stopped`,

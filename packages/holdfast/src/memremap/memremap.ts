@@ -140,9 +140,17 @@ export class Pgmap {
   }
 
   /**
-   * Tears the map down: kill, drain, cleanup, remove. Called by the device; a user calls `memunmapPages`.
+   * Tears the map down: kill, drain, cleanup, remove. The device calls it at its end; while the map is the device's, call
+   * `memunmapPages`, which takes it from the device as well.
+   *
+   * It is also what finishes a map whose teardown failed in `device.unbind()` (EBUSY by `teardownOptions`, EDEADLK): the device has
+   * forgotten the map then, which stays killed with its pages, until this was called and has ended well.
    *
    * @throws ENODEV when it is gone; EBUSY, ABORT_ERR, EDEADLK, EALREADY as `teardown`
+   *
+   * @example
+   * await device.unbind().catch((error) => { if (!isHoldfastError(error, 'EBUSY')) throw error; });
+   * if (pgmap.maps.length > 0) { pgmap.teardownOptions = {}; await pgmap.release(); }
    */
   async release(): Promise<void> {
     const { memory, holds, events } = this.#attachment;
@@ -186,8 +194,7 @@ const release = (pgmap: Pgmap): Promise<void> => pgmap.release();
  * Gives pages descriptors and a life, as a managed resource of `device`.
  *
  * @param device     unbinding it tears the map down
- * @param attachment `region.attachment`
- * @param chunkPages `region.chunkPages`: blocks of a pooled map do not straddle these
+ * @param attachment `region.attachment`; blocks of a pooled map have at most its `chunkPages` pages, and do not straddle the seams
  * @throws EINVAL   arguments refused, nothing called: no range, an unknown kind, callbacks that the kind needs, altmap with several ranges
  * @throws ENOMEM   a range overlaps another map, dying ones included, or the device has no memory for the action
  * @throws ENXIO    a range is not memory of the region
@@ -195,14 +202,9 @@ const release = (pgmap: Pgmap): Promise<void> => pgmap.release();
  *
  * Source: devm_memremap_pages
  */
-export async function memremapPages(
-  device: Device,
-  attachment: Attachment,
-  options: PgmapOptions,
-  chunkPages: number = attachment.memory.parts.frames.count,
-): Promise<Pgmap> {
+export async function memremapPages(device: Device, attachment: Attachment, options: PgmapOptions): Promise<Pgmap> {
   checkOptions(options);
-  const { memory, holds } = attachment;
+  const { memory, holds, chunkPages } = attachment;
   const { kind, ranges, altmap, owner = 0, pooled = false, ops, onStep } = options;
   const pgmap = new Pgmap(attachment, options);
   const makings: Making[] = [];
@@ -323,7 +325,7 @@ class HeldPagemap implements PagemapRef {
 
   covers(frame: number): boolean {
     const { memory } = this.#attachment;
-    return this.#held && frame >= memory.get(this.map, M.M_FIRST) && frame < endOf(memory.parts.words, this.map);
+    return this.#held && frame >= memory.get(this.map, M.M_FIRST) && frame < endOf(memory.parts, this.map);
   }
 
   put(): void {

@@ -32,7 +32,7 @@ export const M_ALT_ALLOC = 7;
 export const M_OWNER = 8;
 /** slot + 1 of the participant that tears the map down; 0: nobody does. */
 export const M_DRIVER = 9;
-/** 1: holders are asked to let go at once (revoke). */
+/** 1: holders let go at once (revoke). Set by the driver after the kill, and stays. */
 export const M_FORCED = 10;
 /** slot + 1 of the participant that reserved it and is making it. */
 export const M_MAKER = 11;

@@ -69,8 +69,8 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
         undoMap(parts, map);
         continue;
       }
-      const first = firstUsable(words, map);
-      const end = endOf(words, map);
+      const first = firstUsable(parts, map);
+      const end = endOf(parts, map);
       for (let frame = first; frame < end; frame++) frames.repair(frame, me, isDead);
       const pooled = (Atomics.load(words, map.record + M.M_KIND) & POOLED) !== 0;
       let references = 0;
@@ -125,10 +125,10 @@ export function everyoneOutside(parts: MemoryParts, me: number): boolean {
 }
 
 /** Undoes a map whose maker died before it was published: nobody has seen it. `repairRoom` takes its chunks. */
-function undoMap({ words, frames }: MemoryParts, map: MapWords): void {
-  const first = firstUsable(words, map);
-  frames.unmap(first, endOf(words, map) - first);
-  Atomics.store(words, map.record + M.M_STATE, M.M_EMPTY);
+function undoMap(parts: MemoryParts, map: MapWords): void {
+  const first = firstUsable(parts, map);
+  parts.frames.unmap(first, endOf(parts, map) - first);
+  Atomics.store(parts.words, map.record + M.M_STATE, M.M_EMPTY);
 }
 
 /** Closes the gate in the name of `me`; false when a living participant has it and keeps it. */

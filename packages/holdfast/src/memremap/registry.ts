@@ -8,7 +8,7 @@
  * Source: pgmap_array and get_dev_pagemap of mm/memremap.c.
  */
 import { HoldfastError } from '../errors.ts';
-import type { MapWords, Memory } from './memory.ts';
+import type { MapWords, Memory, MemoryParts } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 
 /** A range of pages and what its record says. */
@@ -79,18 +79,30 @@ export function cancelMap(memory: Memory, map: MapWords): void {
   memory.set(map, M.M_STATE, M.M_EMPTY);
 }
 
+/** What is needed to read a map's range. */
+type RangeParts = Pick<MemoryParts, 'words' | 'frames'>;
+
 /**
  * First page with a usable descriptor: after what the altmap keeps. What lies before it is part of the map's range, but its
- * descriptors are nobody's: they are never written, and never read.
+ * descriptors are nobody's: they are never written, and never read. Never beyond `endOf`.
  */
-export function firstUsable(words: Int32Array, map: MapWords): number {
+export function firstUsable({ words, frames }: RangeParts, map: MapWords): number {
   const get = (word: number): number => Atomics.load(words, map.record + word);
-  return get(M.M_FIRST) + get(M.M_ALT_RESERVE) + get(M.M_ALT_FREE);
+  const first = get(M.M_FIRST) + get(M.M_ALT_RESERVE) + get(M.M_ALT_FREE);
+  return Math.min(bounded(first, frames.count), endOf({ words, frames }, map));
 }
 
 /** First page after the map. */
-export function endOf(words: Int32Array, map: MapWords): number {
-  return Atomics.load(words, map.record + M.M_FIRST) + Atomics.load(words, map.record + M.M_COUNT);
+export function endOf({ words, frames }: RangeParts, map: MapWords): number {
+  return bounded(
+    Atomics.load(words, map.record + M.M_FIRST) + Atomics.load(words, map.record + M.M_COUNT),
+    frames.count,
+  );
+}
+
+/** A record may have been written by anybody: what it says is brought into the table of descriptors. */
+function bounded(page: number, pages: number): number {
+  return Math.max(0, Math.min(page, pages));
 }
 
 /**
@@ -100,7 +112,7 @@ export function endOf(words: Int32Array, map: MapWords): number {
  * seen in a later state may be gone a moment later, and its record be another map's: such are not found.
  */
 export function findMap(memory: Memory, frame: number): MapWords | undefined {
-  const { words, maps } = memory.parts;
-  const covers = (map: MapWords): boolean => frame >= memory.get(map, M.M_FIRST) && frame < endOf(words, map);
-  return maps.find((map) => memory.state(map) === M.M_LIVE && covers(map));
+  const { parts } = memory;
+  const covers = (map: MapWords): boolean => frame >= memory.get(map, M.M_FIRST) && frame < endOf(parts, map);
+  return parts.maps.find((map) => memory.state(map) === M.M_LIVE && covers(map));
 }

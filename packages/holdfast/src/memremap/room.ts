@@ -26,10 +26,10 @@ const TRIES_MAX = 3;
  * @param chunkPages a chunk has at the most so many pages: blocks do not straddle the seams of the mapping
  */
 export function addRoom(memory: Memory, map: MapWords, chunkPages: number): void {
-  const { words, pool, pageBytes } = memory.parts;
-  const end = endOf(words, map);
+  const { pool, pageBytes } = memory.parts;
+  const end = endOf(memory.parts, map);
   const chunks: [first: number, count: number][] = [];
-  for (let first = firstUsable(words, map); first < end; ) {
+  for (let first = firstUsable(memory.parts, map); first < end; ) {
     const seam = Math.min((Math.floor(first / chunkPages) + 1) * chunkPages, end);
     // The newest chunk is searched first, so the first pages are added last.
     chunks.unshift([first, seam - first]);

@@ -15,12 +15,13 @@
  * | state    | kill        | last put   | resurrect | driver dies                  |
  * | -------- | ----------- | ---------- | --------- | ---------------------------- |
  * | LIVE     | KILLED      | -          | EINVAL    | -                            |
- * | KILLED   | EALREADY (1)| DRAINED    | LIVE      | anybody may call again       |
+ * | KILLED   | EALREADY (1)| DRAINED    | LIVE (2)  | anybody may call again       |
  * | DRAINED  | EALREADY (1)| -          | ENODEV    | anybody may call again       |
  * | CLEANED  | EALREADY (1)| -          | ENODEV    | anybody may call again       |
  * | GONE     | ENODEV      | -          | ENODEV    | -                            |
  *
  * (1) while another living participant drives the teardown; otherwise the caller takes it over where it stands.
+ * (2) ENODEV when it was taken by force: views read zeros already, and what was held is void.
  *
  * Source: memunmap_pages of Linux 5.2 to 6.12 (kill, drop the page references, wait for the ref's release, remove mapping and
  * descriptors, delete the registry entry), in that order.
@@ -42,6 +43,8 @@ export type Phase = 'killed' | 'drained' | 'cleaned' | 'gone';
 export interface TeardownHooks {
   /** Runs once, in the call that kills the map, before the wait: tell your own users to stop. */
   kill?(): void;
+  /** With `force`: runs in each call, once the map is killed and marked and before anybody is told: put what you hold yourself. */
+  forced?(): void;
   /** Runs exactly once, after the last put and before anything is removed. May be async, except in `teardownSync`. */
   cleanup?(): void | Promise<void>;
   /** Asked again and again before the descriptors go: whether every mapping of the data has been revoked by now. */
@@ -63,6 +66,16 @@ export interface TeardownOptions {
   onWait?(stragglers: readonly Holder[]): void;
 }
 
+/** The options of the layers above: whether holders are asked, or told. */
+export interface DriveOptions extends TeardownOptions {
+  /**
+   * Takes the map by force: everybody's views read zeros at once, and their holds are void; the driver's own holds are put for it. What
+   * is refused (EDEADLK for a look-up of its own, EALREADY, ENODEV) leaves the map as it was. The mark stays until the map is gone:
+   * from the kill on there is no way back.
+   */
+  force?: boolean;
+}
+
 /** What a finished teardown tells: when each phase was reached (milliseconds since 1970), and who was left after the kill. */
 export interface TeardownReport {
   readonly phases: Readonly<Record<Phase, number>>;
@@ -79,16 +92,20 @@ const LOOK_MS = 25;
 
 type Step = 'event' | Promise<unknown>;
 
-/** Tears the map down on the event loop. See the head of this file. */
+/**
+ * Tears the map down on the event loop. See the head of this file.
+ *
+ * @throws ABORT_ERR (at once, with nothing done, when the signal has aborted before), EBUSY (the time is over), EDEADLK, EALREADY, ENODEV
+ */
 export async function teardown(
   memory: Memory,
   holds: Holds,
   maps: Maps,
   events: Events,
   hooks: TeardownHooks,
-  options: TeardownOptions,
+  options: DriveOptions,
 ): Promise<TeardownReport> {
-  begin(memory, holds, maps);
+  begin(memory, holds, maps, hooks, options);
   const steps = protocol(memory, holds, maps, hooks, options);
   try {
     for (let step = steps.next(); ; ) {
@@ -117,10 +134,10 @@ export function teardownSync(
   holds: Holds,
   maps: Maps,
   hooks: TeardownHooks,
-  options: TeardownOptions,
+  options: DriveOptions,
 ): TeardownReport {
   const { words, event } = memory.parts;
-  begin(memory, holds, maps);
+  begin(memory, holds, maps, hooks, options);
   const steps = protocol(memory, holds, maps, hooks, options);
   try {
     for (;;) {
@@ -138,16 +155,25 @@ export function teardownSync(
 }
 
 /** Takes the role of the driver, or says why not. Whoever gets past this gives it back with `release`, and nobody else. */
-function begin(memory: Memory, holds: Holds, maps: Maps): void {
+function begin(memory: Memory, holds: Holds, maps: Maps, hooks: TeardownHooks, options: DriveOptions): void {
   memory.checkOpen();
+  if (options.signal?.aborted) throw aborted(memory, maps[0], 0, holdersOfAll(memory, maps), options.signal);
   const ownPins = maps.some((map) => memory.pins(map, memory.slot) > 0);
-  if (holds.held > 0 || ownPins) refuseOwnHold(memory, holdersOfAll(memory, maps));
-  drive(memory, maps[0]);
+  const ownHolds = holds.held > 0 && options.force !== true;
+  if (ownHolds || ownPins) refuseOwnHold(memory, holdersOfAll(memory, maps));
+  drive(memory, maps[0], () => lookForDead(memory, hooks));
+}
+
+/** Reaps the dead, and tells who they were. */
+function lookForDead(memory: Memory, hooks: TeardownHooks): void {
+  const reaped = reap(memory.parts, memory.slot);
+  if (reaped.length > 0) hooks.reaped?.(reaped);
 }
 
 /** Gives the role of the driver back, whatever the end was. */
 function release(memory: Memory, map: MapWords): void {
-  Atomics.compareExchange(memory.parts.words, map.record + M.M_DRIVER, memory.slot + 1, 0);
+  // LIFE: who has left gave it back on leaving, and its slot is somebody else's by now, who may have the role as well.
+  if (memory.isOpen) Atomics.compareExchange(memory.parts.words, map.record + M.M_DRIVER, memory.slot + 1, 0);
 }
 
 function holdersOfAll(memory: Memory, maps: Maps): Holder[] {
@@ -159,7 +185,7 @@ function* protocol(
   holds: Holds,
   maps: Maps,
   hooks: TeardownHooks,
-  options: TeardownOptions,
+  options: DriveOptions,
 ): Generator<Step, TeardownReport, void> {
   const { parts, slot } = memory;
   const started = parts.now();
@@ -167,22 +193,33 @@ function* protocol(
   const anyIn = (state: number): boolean => maps.some((map) => memory.state(map) === state);
   const time = (phase: Phase): number => Math.max(...maps.map((map) => memory.time(map, STAMP[phase])));
   const reached = (phase: Phase): void => options.onPhase?.(phase, time(phase));
-  const lookForDead = (): void => {
-    const reaped = reap(parts, slot);
-    if (reaped.length > 0) hooks.reaped?.(reaped);
-  };
 
   // Somebody may have died driving this, perhaps with the pool's lock taken.
-  lookForDead();
+  lookForDead(memory, hooks);
 
   // 1. kill: nobody new. Out of the pool and the mark first, then the wait for those who were let in before it.
   const isKiller = memory.state(maps[0]) === M.M_LIVE;
-  for (const map of maps) {
-    if (memory.state(map) === M.M_LIVE) {
-      memory.stamp(map, M.M_KILLED_AT);
-      closeRoom(memory, map, () => memory.advance(map, M.M_LIVE, M.M_KILLED));
+  try {
+    for (const map of maps) {
+      if (memory.state(map) === M.M_LIVE) {
+        memory.stamp(map, M.M_KILLED_AT);
+        closeRoom(memory, map, () => memory.advance(map, M.M_LIVE, M.M_KILLED));
+      }
+      // After the kill, so that a map that could not be killed is not marked. CRASH: killed without the mark; whoever goes on may set it.
+      if (options.force === true && memory.state(map) === M.M_KILLED) memory.set(map, M.M_FORCED, 1);
+      while (!killRef(memory, map)) yield* pause(memory, maps[0], started, [], options);
     }
-    while (!killRef(memory, map)) yield* pause(memory, maps[0], started, [], options);
+    if (options.force === true) {
+      hooks.forced?.();
+      holds.putAll();
+    }
+  } catch (error) {
+    // The kill was given up half way. What it has moved stays moved, and its users are refused: they are told why, as below.
+    if (memory.isOpen && anyIn(M.M_KILLED)) {
+      memory.announce();
+      if (isKiller) hooks.kill?.();
+    }
+    throw error;
   }
   // Who is left is looked up before anybody is told, or the quick ones would be gone already.
   const stragglers = left();
@@ -196,7 +233,7 @@ function* protocol(
   // 3. drain. ORDER: `drained` moves the state inside the last put, so the look at the state and the wait for the event cannot
   // miss it: an event that comes between the two makes the wait return at once (sync) or is caught by the next look.
   while (anyIn(M.M_KILLED)) {
-    lookForDead();
+    lookForDead(memory, hooks);
     if (memory.get(maps[0], M.M_FORCED) === 1) for (const map of maps) evictRevoked(memory, holds, map);
     if (!anyIn(M.M_KILLED)) break;
     const holders = left();
@@ -229,7 +266,7 @@ function* protocol(
 
   // 5. remove: the mappings of all processes, the room in the pool, the descriptors, and at last the reservation of the range (X10).
   while (hooks.isUnmapped?.() === false) {
-    lookForDead();
+    lookForDead(memory, hooks);
     if (hooks.isUnmapped()) break;
     yield* pause(memory, maps[0], started, [], options);
   }
@@ -237,11 +274,11 @@ function* protocol(
   for (const map of [...maps].reverse()) {
     if (memory.state(map) !== M.M_CLEANED) continue;
     while (!removeRoom(memory, map)) {
-      lookForDead();
+      lookForDead(memory, hooks);
       yield* pause(memory, maps[0], started, [], options);
     }
-    const first = firstUsable(parts.words, map);
-    memory.inside(() => parts.frames.unmap(first, endOf(parts.words, map) - first));
+    const first = firstUsable(parts, map);
+    memory.inside(() => parts.frames.unmap(first, endOf(parts, map) - first));
     hooks.unmapped?.(map);
     memory.stamp(map, M.M_GONE_AT);
     memory.advance(map, M.M_CLEANED, M.M_GONE);
@@ -258,7 +295,8 @@ function* protocol(
  * Brings maps back to life that were killed together and are not drained yet: all of them, or none.
  *
  * @param restore gives the maps' initial references back that the kill has put, before anybody may hold again
- * @throws EINVAL when they are not killed, EALREADY while somebody tears them down, ENODEV when the last page was put before
+ * @throws EINVAL when they are not killed, EALREADY while somebody tears them down, ENODEV when the last page was put before, or they
+ *         were taken by force
  */
 export function resurrect(memory: Memory, maps: Maps, restore?: () => void): void {
   memory.checkOpen();
@@ -266,8 +304,15 @@ export function resurrect(memory: Memory, maps: Maps, restore?: () => void): voi
     throw new HoldfastError('EINVAL', 'the region is alive; only one that was killed can be resurrected');
   }
   if (maps.some((map) => memory.state(map) > M.M_KILLED)) throw tooLate();
-  drive(memory, maps[0]);
+  drive(memory, maps[0], () => memory.reap());
   try {
+    // With the role, so that nobody sets the mark after this look. Views read zeros by now: there is nothing to come back to.
+    if (maps.some((map) => memory.state(map) === M.M_KILLED && memory.get(map, M.M_FORCED) === 1)) {
+      throw new HoldfastError(
+        'ENODEV',
+        'too late to resurrect: the region was taken by force, and views of it read zeros',
+      );
+    }
     const revived: MapWords[] = [];
     for (const map of maps) {
       if (memory.isLive(map)) continue; // the kill did not get that far
@@ -282,7 +327,6 @@ export function resurrect(memory: Memory, maps: Maps, restore?: () => void): voi
     restore?.();
     // CRASH: KILLED with a live reference, as when a kill stops half way: whoever destroys or resurrects goes on from there.
     for (const map of revived) {
-      memory.set(map, M.M_FORCED, 0);
       memory.advance(map, M.M_KILLED, M.M_LIVE);
       openRoom(memory, map);
     }
@@ -296,14 +340,12 @@ function tooLate(): HoldfastError {
   return new HoldfastError('ENODEV', 'too late to resurrect: the last page was put and the region is being removed');
 }
 
-/** Asks every participant to let go at once; their views read zeros from then on. The teardown then need not wait for them. */
-export function force(memory: Memory, map: MapWords): void {
-  memory.set(map, M.M_FORCED, 1);
-  memory.announce();
-}
+/** How often, and for how long each time, a driver is looked at that may be a dead one which somebody else is just reaping. */
+const DRIVER_LOOKS = 8;
+const DRIVER_LOOK_MS = 5;
 
 /** Takes the role of the driver of the map that the record is now. */
-function drive(memory: Memory, map: MapWords): void {
+function drive(memory: Memory, map: MapWords, lookForDead: () => void): void {
   const { words, liveness } = memory.parts;
   const life = memory.get(map, M.M_LIFE);
   const isThere = (): boolean => {
@@ -312,10 +354,16 @@ function drive(memory: Memory, map: MapWords): void {
   };
   const gone = (): HoldfastError => new HoldfastError('ENODEV', 'the region is gone: it was destroyed before');
   if (!isThere()) throw gone();
-  for (;;) {
+  for (let looks = 0; ; looks++) {
     const driver = Atomics.compareExchange(words, map.record + M.M_DRIVER, 0, memory.slot + 1);
     if (driver !== 0) {
       if (driver === memory.slot + 1 || liveness.isAlive(driver - 1)) {
+        // Who reaps the driver has its lock, which makes it look alive: that is over soon, and the role is free then.
+        if (driver !== memory.slot + 1 && looks < DRIVER_LOOKS) {
+          if (looks === 0) lookForDead();
+          else wait(words, map.record + M.M_DRIVER, driver, DRIVER_LOOK_MS);
+          continue;
+        }
         const who = driver === memory.slot + 1 ? 'this thread' : `participant ${driver - 1}`;
         throw new HoldfastError('EALREADY', `${who} is destroying the region already; wait for that to end`);
       }
@@ -390,6 +438,24 @@ export function revokedMappings(memory: Memory): Set<number> {
   return revoked;
 }
 
+/** Who is waited for, in words. */
+function whoIs(left: readonly Holder[]): string {
+  if (left.length === 0) return 'waiting for participants that do not answer';
+  return `still held by ${left.map((h) => `process ${h.pid} thread ${h.threadId} (${whatOf(h)})`).join(', ')}`;
+}
+
+function stateOf(memory: Memory, map: MapWords): string {
+  return ['', '', 'alive', 'killed', 'drained', 'cleaned up', 'gone'][memory.state(map)] ?? '';
+}
+
+function aborted(memory: Memory, map: MapWords, waitedMs: number, left: readonly Holder[], signal: AbortSignal): Error {
+  const how = waitedMs === 0 ? 'before it began' : `after ${waitedMs} ms: ${whoIs(left)}`;
+  const message = `the teardown was aborted ${how}; the region stays ${stateOf(memory, map)}`;
+  const error = new HoldfastError('ABORT_ERR', message, { holders: left, waitedMs, cause: signal.reason });
+  error.name = 'AbortError';
+  return error;
+}
+
 function* pause(
   memory: Memory,
   map: MapWords,
@@ -398,27 +464,12 @@ function* pause(
   options: TeardownOptions,
 ): Generator<Step, void, void> {
   const waitedMs = memory.parts.now() - started;
-  const names = left.map((h) => `process ${h.pid} thread ${h.threadId} (${whatOf(h)})`).join(', ');
-  const facts = { holders: left, waitedMs };
-  const state = ['', '', '', 'killed', 'drained', 'cleaned up'][memory.state(map)] ?? '';
-  const who = left.length > 0 ? `still held by ${names}` : 'waiting for participants that do not answer';
-  if (options.signal?.aborted) {
-    const error = new HoldfastError(
-      'ABORT_ERR',
-      `the teardown was aborted after ${waitedMs} ms: ${who}; the region stays ${state}`,
-      {
-        ...facts,
-        cause: options.signal.reason,
-      },
-    );
-    error.name = 'AbortError';
-    throw error;
-  }
+  if (options.signal?.aborted) throw aborted(memory, map, waitedMs, left, options.signal);
   if (options.timeoutMs !== undefined && waitedMs >= options.timeoutMs) {
     throw new HoldfastError(
       'EBUSY',
-      `the region is busy after ${waitedMs} ms: ${who}; it stays ${state}: call destroy again to go on waiting, resurrect to keep it, or revoke to take it by force`,
-      facts,
+      `the region is busy after ${waitedMs} ms: ${whoIs(left)}; it stays ${stateOf(memory, map)}: call destroy again to go on waiting, resurrect to keep it, or revoke to take it by force`,
+      { holders: left, waitedMs },
     );
   }
   yield 'event';

@@ -29,7 +29,6 @@ import { MEMORY_KINDS } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { reap } from '../memremap/recovery.ts';
 import {
-  force,
   resurrect,
   revokedMappings,
   type TeardownHooks,
@@ -482,9 +481,10 @@ export class Region implements Disposable {
   async revoke(options: TeardownOptions = {}): Promise<DestroyReport> {
     checkTeardownOptions(options);
     this.#checkAttached();
-    this.#attachment.holds.putAll();
-    force(this.#attachment.memory, this.#map);
-    return this.destroy(options);
+    if (this.#isBare) return this.#destroyBare();
+    const { memory, holds, events } = this.#attachment;
+    const forced = { ...options, force: true };
+    return this.#gone(await teardown(memory, holds, [this.#map], events, this.#hooks(), forced));
   }
 
   /**

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type HoldfastError, isHoldfastError } from '../../src/errors.ts';
+import { H_EVENT } from '../../src/memremap/control.layout.ts';
 import type { Holder } from '../../src/memremap/holders.ts';
 import type { MapWords } from '../../src/memremap/memory.ts';
 import { getDevPagemap, memunmapPages, type Pgmap } from '../../src/memremap/memremap.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
-import { force, resurrect, teardown, teardownSync } from '../../src/memremap/teardown.ts';
+import { resurrect, teardown, teardownSync } from '../../src/memremap/teardown.ts';
 import { ALLOW_REINIT, PercpuRef } from '../../src/sync/percpu-ref.ts';
 import { atEachStep, watch } from '../support/interleave.ts';
 import { type Member, outcome, World, type WorldOptions } from './world.ts';
@@ -316,6 +317,121 @@ describe('the wait', () => {
   });
 });
 
+describe('what is told, and what is refused', () => {
+  test('a signal that has aborted already refuses it before anything is done, with and without an event loop', async () => {
+    const { world, a } = region({ listening: true });
+    const signal = AbortSignal.abort(new Error('never mind'));
+    const refused = { code: 'ABORT_ERR', name: 'AbortError', message: /before it began; the region stays alive/ };
+    const { memory, holds, attachment } = a;
+    await assert.rejects(teardown(memory, holds, [mapOf(a)], attachment.events, {}, { signal }), refused);
+    assert.throws(() => a.destroy(mapOf(a), { signal }), refused);
+    assert.equal(stateOf(a), M.M_LIVE);
+    world.checkIdle(a);
+  });
+
+  test('everybody is told of a kill that is given up half way', () => {
+    const { world, a, b, c } = region();
+    const before = world.words[H_EVENT]!;
+    const notes: string[] = [];
+    const hooks = { kill: () => void notes.push('kill') };
+    b.memory.enter(); // b stands still in the middle of something
+    for (let i = 0; i < 2; i++) assert.equal(a.tryDestroy(mapOf(a), {}, hooks), 'EBUSY');
+    b.memory.leave();
+    assert.equal(stateOf(a), M.M_KILLED);
+    assert.ok(world.words[H_EVENT]! > before);
+    assert.deepEqual(notes, ['kill']);
+    assert.equal(c.tryDestroy(mapOf(c)), 'gone');
+  });
+
+  test('who has left does not take the role of the driver from the next owner of its slot', async () => {
+    const world = new World({ listening: true });
+    const [a, b] = [world.join(), world.join()];
+    const pgmap = await a.remap({ ranges: range });
+    const [map] = pgmap.maps;
+    b.holds.getPage(1);
+    const ending = pgmap.release();
+    await tick();
+    a.attachment.detach();
+    const next = world.join();
+    assert.equal(next.slot, a.slot);
+    Atomics.store(world.words, map!.record + M.M_DRIVER, next.slot + 1);
+    await assert.rejects(ending, { code: 'ENODEV' });
+    assert.equal(next.memory.get(map!, M.M_DRIVER), next.slot + 1);
+  });
+
+  test('a dead driver whom somebody is just reaping is waited for, and its teardown taken over', () => {
+    const { world, a, b, c } = region();
+    const page = c.alloc();
+    assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY');
+    Atomics.store(world.words, mapOf(a).record + M.M_DRIVER, a.slot + 1);
+    a.kill();
+    const { liveness, participants } = c.memory.parts;
+    assert.equal(participants.tryClaimDead(a.slot), true); // c has begun to reap
+    const { wait } = Atomics;
+    let waits = 0;
+    Atomics.wait = ((words: Int32Array, index: number, expected: number) => {
+      if (++waits === 3) {
+        liveness.release(a.slot);
+        c.reap();
+      }
+      return wait(words, index, expected);
+    }) as typeof Atomics.wait;
+    try {
+      c.put(page);
+      assert.equal(b.tryDestroy(mapOf(b)), 'gone');
+    } finally {
+      Atomics.wait = wait;
+    }
+    assert.ok(waits >= 3);
+    world.checkSound(b);
+  });
+});
+
+describe('by force', () => {
+  const forced = { force: true } as const;
+
+  test('the own holds are put, those of others are waited for, and there is no way back', () => {
+    const { world, a, b, c } = region();
+    const pages = [a.alloc(), b.alloc()];
+    a.hold(a.handle(pages[1]!));
+    const notes: string[] = [];
+    const hooks = { kill: () => void notes.push('kill'), forced: () => void notes.push(`forced ${a.holds.held}`) };
+    assert.equal(a.tryDestroy(mapOf(a), forced, hooks), 'EBUSY');
+    assert.deepEqual(notes, ['forced 2', 'kill']);
+    assert.equal(a.holds.held, 0);
+    assert.equal(a.memory.get(mapOf(a), M.M_FORCED), 1);
+    assert.throws(() => resurrect(c.memory, [mapOf(c)]), { code: 'ENODEV', message: /taken by force/ });
+    assert.equal(stateOf(a), M.M_KILLED);
+    b.put(pages[1]!);
+    assert.equal(c.tryDestroy(mapOf(c)), 'gone');
+    world.checkSound(c);
+  });
+
+  test('the holds of who has revoked its mapping are cleared', () => {
+    const { world, a, b } = region();
+    b.alloc();
+    b.memory.parts.participants.setRevoked(b.slot);
+    assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY', 'not without force');
+    assert.equal(a.tryDestroy(mapOf(a), forced), 'gone');
+    world.checkSound(a);
+  });
+
+  test('what is refused leaves the map, its mark and all holds as they were', () => {
+    const { world, a, b } = region();
+    const page = a.alloc();
+    const found = getDevPagemap(a.attachment, page)!;
+    assert.equal(a.tryDestroy(mapOf(a), forced), 'EDEADLK');
+    found.put();
+    Atomics.store(world.words, mapOf(a).record + M.M_DRIVER, b.slot + 1);
+    assert.equal(a.tryDestroy(mapOf(a), forced), 'EALREADY');
+    Atomics.store(world.words, mapOf(a).record + M.M_DRIVER, 0);
+    assert.equal(a.tryDestroy(mapOf(a), { ...forced, signal: AbortSignal.abort() }), 'ABORT_ERR');
+    assert.deepEqual([stateOf(a), a.memory.get(mapOf(a), M.M_FORCED), a.holds.held], [M.M_LIVE, 0, 1]);
+    a.put(page);
+    world.checkIdle(a);
+  });
+});
+
 describe('callbacks', () => {
   test('kill is called in the call that kills, cleanup once, whoever tries how often', () => {
     const { a, b } = region();
@@ -552,7 +668,7 @@ describe('at the same time', () => {
           resurrect(b.memory, [mapOf(b)]);
           a.tryDestroy(mapOf(a));
         } else {
-          force(a.memory, mapOf(a));
+          assert.equal(a.tryDestroy(mapOf(a), { force: true }), 'EBUSY');
         }
         b.put(page);
         a.destroy(mapOf(a));

@@ -19,9 +19,9 @@ import { MEMORY_KINDS, memremapPages, type Pgmap, type PgmapOptions } from '../.
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { reap } from '../../src/memremap/recovery.ts';
 import {
+  type DriveOptions,
   type Maps,
   type TeardownHooks,
-  type TeardownOptions,
   type TeardownReport,
   teardownSync,
 } from '../../src/memremap/teardown.ts';
@@ -119,12 +119,12 @@ export class Member {
   }
 
   /** Tears the maps down, and gives up at once where it would have to wait for somebody. */
-  destroy(maps: Maps | MapWords, options: TeardownOptions = {}, hooks: TeardownHooks = {}): TeardownReport {
+  destroy(maps: Maps | MapWords, options: DriveOptions = {}, hooks: TeardownHooks = {}): TeardownReport {
     return teardownSync(this.memory, this.holds, 'ref' in maps ? [maps] : maps, hooks, { timeoutMs: 0, ...options });
   }
 
   /** As `destroy`. @returns the code of its failure, or `gone` */
-  tryDestroy(maps: Maps | MapWords, options?: TeardownOptions, hooks?: TeardownHooks): string {
+  tryDestroy(maps: Maps | MapWords, options?: DriveOptions, hooks?: TeardownHooks): string {
     return outcome(() => {
       this.destroy(maps, options, hooks);
       return 'gone';
