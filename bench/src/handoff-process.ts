@@ -45,6 +45,9 @@ type Answer = { readonly at: bigint; readonly sum: number } | 'ready';
 const WARM_UP_ROUNDS = 3;
 const PAGE_BYTES = 4096;
 
+/** Removes the folder of the series under way, if there is one. */
+let removeFolder = (): void => {};
+
 class Sender {
   readonly #receiver: ChildProcess;
   readonly #region: Region;
@@ -62,6 +65,7 @@ class Sender {
     this.#pin(pinning);
     const samples: Samples = {};
     const folder = mkdtempSync('/dev/shm/holdfast-bench-');
+    removeFolder = () => rmSync(folder, { recursive: true, force: true });
     try {
       const ends = new Map<Way, SenderEnd>();
       for (const way of ways) {
@@ -88,7 +92,7 @@ class Sender {
       for (const end of ends.values()) end.close();
       return samples;
     } finally {
-      rmSync(folder, { recursive: true });
+      removeFolder();
     }
   }
 
@@ -123,6 +127,12 @@ class Sender {
 async function send(): Promise<void> {
   const [plan] = (await once(process, 'message')) as [Series[]];
   const receiver = fork(fileURLToPath(import.meta.url), ['receive'], { serialization: 'advanced' });
+  // However this ends, short of SIGKILL, nothing stays in /dev/shm: an interrupt, a parent or a receiver that dies.
+  const giveUp = (): never => process.exit(1);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, giveUp);
+  process.once('disconnect', giveUp);
+  receiver.once('exit', giveUp);
+  process.once('exit', () => removeFolder());
   // Twice the payload: one may be held by the receiver still while the next is written.
   const region = Region.create({ size: 2 * Math.max(...plan.map(({ sizeBytes }) => sizeBytes)) });
   try {
@@ -131,6 +141,8 @@ async function send(): Promise<void> {
     for (const series of plan) results.push(await sender.run(series));
     process.send!(results);
   } finally {
+    process.off('disconnect', giveUp);
+    receiver.off('exit', giveUp);
     region.detach();
     receiver.disconnect();
     process.disconnect();
