@@ -21,7 +21,7 @@ export const list: Command = {
   help: `Usage: holdfast list [--json]
 
 Lists the regions that you may see: named ones in /dev/shm, and nameless ones of living processes,
-be they memory or over a file. A region in a file of its own is not looked for: "holdfast show FILE" shows it.
+be they memory or over a file. A region in a file of its own is not listed; "holdfast show ./FILE" shows it.
 ALIVE and DEAD count the threads that are attached; the dead are reaped when it matters.
 Files that are called like a region and are none, or damaged, are named on standard error.
 
