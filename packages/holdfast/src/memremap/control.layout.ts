@@ -24,6 +24,8 @@ export const H_CREATED = 18; // 2 words, milliseconds since 1970
 export const H_CREATOR = 20; // pid
 export const H_BLOCK_PAGES = 21; // pages of one block of a region that was made over existing content; 0: pages come from the pool
 export const H_CHUNKS = 22; // chunks of the pool
+export const H_DATA_INODE = 24; // 2 words: the file that lies beside, so that another under its name is noticed
+export const H_DATA_DEVICE = 26; // 2 words
 export const H_FIXED_END = 64;
 
 /** The data lies in another file than the control block. */

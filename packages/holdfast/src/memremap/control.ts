@@ -54,6 +54,9 @@ export interface Facts {
   readonly creator: number;
   readonly blockPages: number;
   readonly dataPath: string;
+  /** Inode and device of the file that lies beside; 0 without one. */
+  readonly dataInode: number;
+  readonly dataDevice: number;
   readonly name: string;
 }
 
@@ -114,6 +117,8 @@ export function writeHeader(words: Int32Array, geometry: Geometry, facts: Facts)
   setWide(words, H.H_CREATED, facts.createdAt);
   words[H.H_CREATOR] = facts.creator;
   words[H.H_BLOCK_PAGES] = facts.blockPages;
+  setWide(words, H.H_DATA_INODE, facts.dataInode);
+  setWide(words, H.H_DATA_DEVICE, facts.dataDevice);
   setText(words, H.H_DATA_PATH, H.DATA_PATH_BYTES, facts.dataPath, 'the path of the data');
   setText(words, H.H_NAME, H.NAME_BYTES, facts.name, 'the name of the region');
   words[H.H_CHECKSUM] = checksum(words);
@@ -172,6 +177,8 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
     createdAt: getWide(words, H.H_CREATED),
     creator: words[H.H_CREATOR]!,
     blockPages: words[H.H_BLOCK_PAGES]!,
+    dataInode: getWide(words, H.H_DATA_INODE),
+    dataDevice: getWide(words, H.H_DATA_DEVICE),
     dataPath: getText(words, H.H_DATA_PATH, H.DATA_PATH_BYTES),
     name: getText(words, H.H_NAME, H.NAME_BYTES),
   };

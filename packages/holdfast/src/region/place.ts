@@ -7,7 +7,7 @@
  * A place knows nothing of participants; `Region` joins it.
  */
 import { randomInt, randomUUID } from 'node:crypto';
-import { readlinkSync, readSync } from 'node:fs';
+import { fstatSync, readlinkSync, readSync, realpathSync } from 'node:fs';
 import { HoldfastError } from '../errors.ts';
 import {
   type Backing,
@@ -119,7 +119,13 @@ export function makePlaceOver(file: string, writable: boolean, blockBytes: numbe
       const data = mapSegments(source, 0, source.sizeBytes);
       const flags = FLAG_DATA_BESIDE | barrierFlag() | (writable ? 0 : FLAG_READ_ONLY) | (shape.trace ? FLAG_TRACE : 0);
       const blockPages = blockBytes / shape.pageBytes;
-      const facts = factsOf(shape, 'file', flags, source.sizeBytes, blockPages, source.path ?? '');
+      const { ino, dev } = fstatSync(source.fd);
+      // The path as the kernel knows it: one through /proc/self means another file in every process.
+      const facts = {
+        ...factsOf(shape, 'file', flags, source.sizeBytes, blockPages, realpathSync(file)),
+        dataInode: ino,
+        dataDevice: dev,
+      };
       return format(geometry, facts, control, data, backing);
     } catch (error) {
       backing.close();
@@ -142,6 +148,13 @@ export function findPlace(pathOrName: string): Place {
     if ((facts.flags & FLAG_DATA_BESIDE) !== 0) {
       const source = openPath(facts.dataPath, { writable: (facts.flags & FLAG_READ_ONLY) === 0 });
       try {
+        const { ino, dev } = fstatSync(source.fd);
+        if (ino !== facts.dataInode || dev !== facts.dataDevice) {
+          throw new HoldfastError(
+            'ESTALE',
+            `${facts.dataPath} was replaced by another file since the region was made over it; make a new region`,
+          );
+        }
         if (source.sizeBytes < facts.dataBytes) {
           throw new HoldfastError(
             'ERR_HOLDFAST_CORRUPT',
@@ -264,6 +277,8 @@ function factsOf(
     creator: process.pid,
     blockPages,
     dataPath,
+    dataInode: 0,
+    dataDevice: 0,
     name: shape.name,
   };
 }

@@ -18,6 +18,8 @@ const inline: Facts = {
   creator: 7,
   blockPages: 0,
   dataPath: '',
+  dataInode: 0,
+  dataDevice: 0,
   name: 'name',
 };
 const beside: Facts = { ...inline, flags: H.FLAG_DATA_BESIDE, blockPages: 256, dataPath: '/data' };

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -164,6 +165,16 @@ describe('region files', real, () => {
     using region = Region.open(path);
     truncateSync(path, 50_000);
     refuses(() => Region.attach(region.path!), 'ERR_HOLDFAST_CORRUPT', /cut/);
+  });
+
+  test('a file that was replaced by another after a region was made over it', () => {
+    const path = fresh();
+    writeFileSync(path, Buffer.alloc(10_000, 1));
+    using region = Region.open(path);
+    const next = fresh();
+    writeFileSync(next, Buffer.alloc(10_000, 2));
+    renameSync(next, path);
+    refuses(() => Region.attach(region.path!), 'ESTALE', /replaced/);
   });
 
   test('more than there is', () => {
