@@ -149,8 +149,9 @@ export class Pgmap {
    * @throws ENODEV when it is gone; EBUSY, ABORT_ERR, EDEADLK, EALREADY as `teardown`
    *
    * @example
-   * await device.unbind().catch((error) => { if (!isHoldfastError(error, 'EBUSY')) throw error; });
-   * if (pgmap.maps.length > 0) { pgmap.teardownOptions = {}; await pgmap.release(); }
+   * await device.unbind().catch((error) => report(error.errors)); // ERR_HOLDFAST_RELEASE, with the EBUSY in it
+   * pgmap.teardownOptions = {};
+   * if (pgmap.maps.length > 0) await pgmap.release();
    */
   async release(): Promise<void> {
     const { memory, holds, events } = this.#attachment;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, test } from 'node:test';
 import { Device } from '../../src/devres/index.ts';
-import { HoldfastError } from '../../src/errors.ts';
+import { HoldfastError, isHoldfastError } from '../../src/errors.ts';
 import {
   getDevPagemap,
   memunmapPages,
@@ -684,5 +684,41 @@ describe('overlap and the order of lives', () => {
     );
     await memunmapPages(a.device, other);
     assert.ok(pgmap.isLive);
+  });
+});
+
+describe('what the attachment brings along', () => {
+  test('blocks of a pooled map do not straddle the seams of the mapping', async () => {
+    const world = new World();
+    const a = new Member(world, 0, 'a', 6);
+    await a.remap({ ranges: one(0, 16), pooled: true });
+    assert.equal(a.attachment.chunkPages, 6);
+    assert.equal(a.alloc(7), -1);
+    assert.deepEqual(
+      [a.alloc(6), a.alloc(6), a.alloc(4)].sort((x, y) => x - y),
+      [0, 6, 12],
+    );
+    a.holds.putAll();
+    await a.device.unbind();
+    nothingLeft(world, a);
+  });
+
+  test('a map whose teardown fails at the end of its device is finished by release', async () => {
+    const world = new World();
+    const [a, b] = [world.join(), world.join()];
+    const { notes, ops } = noting();
+    const pgmap = await a.remap({ ranges: one(0, 4), ops });
+    pgmap.teardownOptions = { timeoutMs: 0 };
+    b.holds.getPage(1);
+    await assert.rejects(a.device.unbind(), (error) => {
+      assert.ok(isHoldfastError(error, 'ERR_HOLDFAST_RELEASE'));
+      return isHoldfastError(error.cause, 'EBUSY');
+    });
+    assert.deepEqual([notes, pgmap.maps.length, pgmap.isLive], [['kill'], 1, false]);
+    b.put(1);
+    await pgmap.release();
+    assert.deepEqual(notes, ['kill', 'cleanup']);
+    await assert.rejects(pgmap.release(), { code: 'ENODEV' });
+    nothingLeft(world, a);
   });
 });

@@ -43,7 +43,7 @@ export class Member {
   /** What the device has warned of. */
   readonly warnings: string[] = [];
 
-  constructor(world: World, id: number, title: string) {
+  constructor(world: World, id: number, title: string, chunkPages?: number) {
     this.world = world;
     this.id = id;
     this.device = new Device({ name: title, onWarn: ({ message }) => this.warnings.push(message) });
@@ -54,6 +54,7 @@ export class Member {
       ring: () => {},
       listen: world.isListening ? listenToWord(world.words, H_EVENT) : () => ({ close() {} }),
       now: () => ++world.clock,
+      ...(chunkPages === undefined ? {} : { chunkPages }),
     });
   }
 
