@@ -458,7 +458,7 @@ export class Region implements Disposable {
    */
   async destroy(options: TeardownOptions = {}): Promise<DestroyReport> {
     checkTeardownOptions(options);
-    this.#checkAttached();
+    this.#checkMember();
     if (this.#isBare) return this.#destroyBare();
     const { memory, holds, events } = this.#attachment;
     const report = await teardown(memory, holds, [this.#map], events, this.#hooks(), options);
@@ -468,7 +468,7 @@ export class Region implements Disposable {
   /** As `destroy`, for a thread that may block: a worker. Other threads' event loops must turn for them to let go. */
   destroySync(options: TeardownOptions = {}): DestroyReport {
     checkTeardownOptions(options);
-    this.#checkAttached();
+    this.#checkMember();
     if (this.#isBare) return this.#destroyBare();
     const { memory, holds } = this.#attachment;
     return this.#gone(teardownSync(memory, holds, [this.#map], this.#hooks(), options));
@@ -480,7 +480,7 @@ export class Region implements Disposable {
    */
   async revoke(options: TeardownOptions = {}): Promise<DestroyReport> {
     checkTeardownOptions(options);
-    this.#checkAttached();
+    this.#checkMember();
     if (this.#isBare) return this.#destroyBare();
     const { memory, holds, events } = this.#attachment;
     const forced = { ...options, force: true };
@@ -647,6 +647,7 @@ export class Region implements Disposable {
         const revoked = revokedMappings(memory);
         return participants.used().every((slot) => revoked.has(participants.mapping(slot)));
       },
+      forced: () => this.#revokeMapping(),
       // CRASH: before the region is gone, so that whoever takes the teardown over takes the name away as well.
       unmapped: () => this.#place.backing?.unlink(),
     };
@@ -657,9 +658,19 @@ export class Region implements Disposable {
     return { ...report, reaped: this.#reaped };
   }
 
+  /** For what touches the memory. */
   #checkAttached(): void {
     if (this.#revoked) throw new HoldfastError('ENODEV', 'the region was taken away; its memory is gone');
-    if (this.#detached) throw new HoldfastError('ENODEV', 'this thread has left the region; attach again to use it');
+    this.#checkMember();
+  }
+
+  /** For what ends the region: a member whose views read zeros already may do that, and may have to. */
+  #checkMember(): void {
+    if (!this.#detached) return;
+    const what = this.#revoked
+      ? 'the region was taken away; its memory is gone'
+      : 'this thread has left the region; attach again to use it';
+    throw new HoldfastError('ENODEV', what);
   }
 }
 

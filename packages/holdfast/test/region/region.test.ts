@@ -1,5 +1,6 @@
 // The everyday API on every backing: take, share, hold, take away.
 import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -226,6 +227,29 @@ describe('found by others', real, () => {
     assert.equal(statSync(file.path!).mode & 0o777, 0o600);
     await shm.destroy();
   });
+});
+
+test('a region taken by force from a process that is stopped can be ended by a newcomer once that has died', {
+  ...real,
+  timeout: 30_000,
+}, async () => {
+  const name = unique();
+  const region = Region.create({ size: '64KiB', name });
+  const handle = region.alloc(4096);
+  const child = fork(new URL('./region-holder.js', import.meta.url));
+  child.send({ name, handle: handle.handle });
+  await new Promise((resolve) => child.once('message', resolve));
+  handle.put();
+  child.kill('SIGSTOP');
+  await assert.rejects(region.revoke({ timeoutMs: 100 }), { code: 'EBUSY' });
+  assert.throws(() => region.resurrect(), { code: 'ENODEV' });
+  region.detach();
+  using newcomer = Region.attach(name);
+  assert.throws(() => newcomer.alloc(1), { code: 'ENODEV' });
+  child.kill('SIGKILL');
+  const { reaped } = await newcomer.destroy({ timeoutMs: 20_000 });
+  assert.ok(reaped.some(({ pid }) => pid === child.pid));
+  assert.throws(() => Region.attach(name), { code: 'ENOENT' });
 });
 
 describe('over a file', real, () => {
