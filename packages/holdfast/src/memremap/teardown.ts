@@ -466,9 +466,11 @@ function* pause(
   const waitedMs = memory.parts.now() - started;
   if (options.signal?.aborted) throw aborted(memory, map, waitedMs, left, options.signal);
   if (options.timeoutMs !== undefined && waitedMs >= options.timeoutMs) {
+    const isForced = memory.get(map, M.M_FORCED) === 1;
+    const ways = isForced ? '' : ', resurrect to keep it, or revoke to take it by force';
     throw new HoldfastError(
       'EBUSY',
-      `the region is busy after ${waitedMs} ms: ${whoIs(left)}; it stays ${stateOf(memory, map)}: call destroy again to go on waiting, resurrect to keep it, or revoke to take it by force`,
+      `the region is busy after ${waitedMs} ms: ${whoIs(left)}; it stays ${stateOf(memory, map)}: call destroy again to go on waiting${ways}`,
       { holders: left, waitedMs },
     );
   }

@@ -398,6 +398,7 @@ describe('by force', () => {
     const hooks = { kill: () => void notes.push('kill'), forced: () => void notes.push(`forced ${a.holds.held}`) };
     assert.equal(a.tryDestroy(mapOf(a), forced, hooks), 'EBUSY');
     assert.deepEqual(notes, ['forced 2', 'kill']);
+    assert.match(failure(() => a.destroy(mapOf(a))).message, /call destroy again to go on waiting$/);
     assert.equal(a.holds.held, 0);
     assert.equal(a.memory.get(mapOf(a), M.M_FORCED), 1);
     assert.throws(() => resurrect(c.memory, [mapOf(c)]), { code: 'ENODEV', message: /taken by force/ });
