@@ -8,6 +8,7 @@
  */
 import { randomInt, randomUUID } from 'node:crypto';
 import { fstatSync, readlinkSync, readSync, realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { HoldfastError } from '../errors.ts';
 import {
   type Backing,
@@ -120,9 +121,8 @@ export function makePlaceOver(file: string, writable: boolean, blockBytes: numbe
       const flags = FLAG_DATA_BESIDE | barrierFlag() | (writable ? 0 : FLAG_READ_ONLY) | (shape.trace ? FLAG_TRACE : 0);
       const blockPages = blockBytes / shape.pageBytes;
       const { ino, dev } = fstatSync(source.fd);
-      // The path as the kernel knows it: one through /proc/self means another file in every process.
       const facts = {
-        ...factsOf(shape, 'file', flags, source.sizeBytes, blockPages, realpathSync(file)),
+        ...factsOf(shape, 'file', flags, source.sizeBytes, blockPages, trueName(file)),
         dataInode: ino,
         dataDevice: dev,
       };
@@ -318,6 +318,15 @@ function placeOf(
 /** What others find the control block by: a memfd by this thread's own descriptor, whoever made it. */
 function pathOf(backing: Backing | undefined): string | undefined {
   return backing?.kind === 'memfd' ? `/proc/${process.pid}/fd/${backing.fd}` : backing?.path;
+}
+
+/** The path as the kernel knows it: one through /proc/self is another file in every process. One without a name keeps what it was opened by. */
+function trueName(file: string): string {
+  try {
+    return realpathSync(file);
+  } catch {
+    return resolve(file);
+  }
 }
 
 /** The name behind a descriptor in /proc, so that it can be removed; memfds have none. */

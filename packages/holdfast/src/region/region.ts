@@ -330,11 +330,6 @@ export class Region implements Disposable {
     return this.#attachment;
   }
 
-  /** Pages that a block can have at the most: blocks do not straddle the seams of the mapping. */
-  get chunkPages(): number {
-    return chunkPagesOf(this.pageSize);
-  }
-
   /** A value that lets another thread of this process attach: for `postMessage` or `workerData`. */
   ticket(): Ticket {
     this.#checkAttached();
@@ -700,10 +695,12 @@ function surroundingsOf(place: Place, title: string | undefined): Surroundings {
   const { facts, geometry } = checked;
   const who = identityOf(title, place.mapping);
   const now = Date.now;
+  const chunkPages = chunkPagesOf(geometry.pageBytes);
   if (backing === undefined) {
     const claims = words.subarray(H_CLAIMS, H_CLAIMS + geometry.slots);
     const liveness = threadLiveness(claims, who.threadId);
-    return { liveness, identity: who, barrier: undefined, ring: () => {}, listen: listenToWord(words, H_EVENT), now };
+    const listenHere = listenToWord(words, H_EVENT);
+    return { liveness, identity: who, barrier: undefined, ring: () => {}, listen: listenHere, now, chunkPages };
   }
   const sys = needRealMemory();
   let barrier: (() => void) | undefined;
@@ -723,6 +720,7 @@ function surroundingsOf(place: Place, title: string | undefined): Surroundings {
     ring: () => ring(backing.fd, H_BELL * 4),
     listen: (callback) => listen(backing.fd, callback),
     now,
+    chunkPages,
   };
 }
 
