@@ -6,7 +6,7 @@ import { getDevPagemap } from '../../src/memremap/memremap.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { everyoneOutside } from '../../src/memremap/recovery.ts';
 import { resurrect } from '../../src/memremap/teardown.ts';
-import { killAtEachStep, watch } from '../support/interleave.ts';
+import { atEachStep, killAtEachStep, watch } from '../support/interleave.ts';
 import { type Member, outcome, PAGE, World } from './world.ts';
 
 interface Scene {
@@ -562,6 +562,103 @@ describe('X22: recovery', () => {
     assert.deepEqual(c.reap(), [a.slot]);
     world.checkSound(c);
   });
+});
+
+describe('X22: a recovery at every step of somebody alive', () => {
+  // Whoever is inside a section is waited for; whoever is between two must find what it left, or what follows from it.
+  const operations: Record<
+    string,
+    [prepare: (members: Omit<Scene, 'handle'>) => number | undefined, run: (scene: Scene) => unknown]
+  > = {
+    'an alloc and a put': [withMap, ({ a }) => a.put(a.alloc(3))],
+    'a hold and a put': [
+      ({ b }) => {
+        b.map();
+        return b.alloc();
+      },
+      ({ a, handle }) => {
+        a.hold(handle);
+        a.put(handle.page);
+      },
+    ],
+    'a look-up': [withMap, ({ a }) => getDevPagemap(a.attachment, 1)?.put()],
+    'making a map that gives pages': [() => undefined, ({ a }) => a.map(0, 20, undefined, 12)],
+    'making a map of content': [() => undefined, ({ a }) => a.map(0, 8, contentOf(8))],
+    'a teardown to the end': [withMap, ({ a }) => a.tryDestroy(mapOf(a))],
+    'a teardown of content': [({ b }) => void b.map(0, 8, contentOf(8)), ({ a }) => a.tryDestroy(mapOf(a))],
+    'a teardown that gives up, and a resurrection': [
+      ({ b }) => {
+        b.map();
+        return b.alloc();
+      },
+      ({ a }) => {
+        assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY');
+        resurrect(a.memory, [mapOf(a)]);
+        assert.equal(a.memory.state(mapOf(a)), M.M_LIVE);
+      },
+    ],
+    leaving: [
+      ({ a, b }) => {
+        b.map();
+        getDevPagemap(a.attachment, 0);
+        return a.alloc();
+      },
+      ({ a }) => a.attachment.detach(),
+    ],
+  };
+  for (const [name, [prepare, run]] of Object.entries(operations)) {
+    test(name, () => {
+      let recoveries = 0;
+      const rounds = atEachStep(
+        () => {
+          const now = scene(prepare);
+          const dead = now.world.join('the dead');
+          if (now.b.memory.state(mapOf(now.b)) === M.M_LIVE) getDevPagemap(dead.attachment, 0);
+          return { ...now, dead };
+        },
+        (now) => run(now),
+        ({ dead, c }) => {
+          dead.kill();
+          recoveries += c.reap().length;
+        },
+        ({ world, b, c }) => {
+          c.reap();
+          world.checkSound(b);
+          useUp(world, b);
+        },
+      );
+      assert.ok(recoveries > 1, `${recoveries} in ${rounds} rounds, the others met somebody inside`);
+    });
+  }
+});
+
+test('a bit of somebody who died in a try, on a page that has no map any more, is gone when the page is mapped again', () => {
+  const { world, a, b, c } = scene(({ b }) => {
+    b.map(0, 8);
+    b.put(b.alloc());
+    return undefined;
+  });
+  // The stale try stands still with its bit set; its death is noticed by whoever waits for it, and nobody reaps.
+  let isStopped = false;
+  assert.throws(() =>
+    watch(
+      () => a.tryHold({ page: 0, generation: 0 }),
+      () => {
+        isStopped ||= b.memory.parts.frames.isHolder(0, a.slot);
+        if (isStopped) throw new Error('stopped');
+      },
+    ),
+  );
+  const map = mapOf(b);
+  b.memory.parts.frames.unmap(0, 8); // as a teardown does, that has seen the death and not reaped
+  a.kill();
+  assert.deepEqual(c.reap(), [a.slot]);
+  b.memory.parts.frames.map(0, 8, map.number);
+  assert.equal(world.join().slot, a.slot);
+  assert.equal(b.alloc(), 0);
+  assert.deepEqual(b.memory.parts.frames.holders(0), [b.slot]);
+  b.put(0);
+  assert.equal(map.ref.count(), 1);
 });
 
 describe('a full table', () => {

@@ -541,6 +541,70 @@ describe('at the same time', () => {
       return 'alive';
     });
 
+  test('X7: who drives waits until the last put has come out of the release, before it ends the reference', () => {
+    const seen = new Set<string>();
+    atEachStep(
+      () => {
+        const { world, a, b, c } = region();
+        const page = b.alloc();
+        assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY');
+        return { world, b, c, page };
+      },
+      ({ b, page }) => b.put(page),
+      ({ b, c }) => {
+        const isInside = c.memory.parts.sections.isInside(b.slot);
+        const state = stateOf(c);
+        const ended = c.tryDestroy(mapOf(c));
+        assert.equal(ended, state === M.M_DRAINED && !isInside ? 'gone' : 'EBUSY');
+        seen.add(`${state === M.M_DRAINED ? 'drained' : 'killed'}, ${isInside ? 'inside' : 'outside'}`);
+        if (isInside) assert.equal(mapOf(c).ref.isExited(), false);
+        return ended;
+      },
+      ({ world, c }, _put, ended) => {
+        if (ended !== 'gone') assert.equal(c.tryDestroy(mapOf(c)), 'gone');
+        assert.equal(mapOf(c).ref.isDrained(), true);
+        world.checkSound(c);
+      },
+    );
+    assert.ok(seen.has('drained, inside'), [...seen].join('; '));
+  });
+
+  test('whoever sees a state sees the time at which it was reached', () => {
+    const { a, b, c } = region();
+    const page = b.alloc();
+    const look = (): void => {
+      const state = stateOf(c);
+      const times = [M.M_KILLED_AT, M.M_DRAINED_AT, M.M_CLEANED_AT, M.M_GONE_AT].map((word) =>
+        c.memory.time(mapOf(c), word),
+      );
+      times.slice(0, Math.max(0, state - M.M_LIVE)).forEach((time, index) => {
+        assert.ok(time > 1_000_000, `in state ${state} phase ${index} has no time`);
+      });
+    };
+    watch(() => {
+      a.tryDestroy(mapOf(a));
+      b.put(page);
+      a.destroy(mapOf(a));
+    }, look);
+    look();
+  });
+
+  test('of several ranges the first goes last: as long as it is there, its record names the teardown', () => {
+    const world = new World();
+    const a = world.join();
+    const maps = [a.map(0, 4), a.map(4, 4)] as const;
+    const fail = (map: MapWords): void => {
+      if (map === maps[1]) throw new Error('once');
+    };
+    assert.throws(() => a.destroy([...maps], {}, { unmapped: fail }), { message: 'once' });
+    assert.deepEqual(
+      maps.map((map) => a.memory.state(map)),
+      [M.M_CLEANED, M.M_CLEANED],
+    );
+    assert.equal(a.tryDestroy([...maps]), 'gone');
+    world.checkSound(a);
+  });
+
   test('X23: the last put at every step of a resurrection: alive and not drained, or drained and too late', () => {
     const seen = new Set<string>();
     atEachStep(

@@ -188,6 +188,7 @@ export class World {
     };
     return {
       tryClaim: (slot) => {
+        Atomics.load(this.words, 0); // a step at which others may be
         if (owner(slot) !== undefined) return false;
         this.#locks.set(slot, id);
         return true;

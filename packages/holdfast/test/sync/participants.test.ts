@@ -23,6 +23,7 @@ class Table {
     };
     const liveness: Liveness = {
       tryClaim: (slot) => {
+        Atomics.load(this.words, 0); // a step at which others may be
         if (owner(slot) !== undefined) return false;
         this.locks.set(slot, name);
         return true;
