@@ -254,12 +254,9 @@ function* protocol(
   }
   for (const map of maps) {
     if (memory.state(map) !== M.M_DRAINED) continue;
+    map.ref.exit();
     memory.stamp(map, M.M_CLEANED_AT);
-    // In one section, or a recovery between the two could bring the count of a ref back that has exited.
-    memory.inside(() => {
-      map.ref.exit();
-      memory.advance(map, M.M_DRAINED, M.M_CLEANED);
-    });
+    memory.advance(map, M.M_DRAINED, M.M_CLEANED);
   }
   memory.announce();
   reached('cleaned');

@@ -395,6 +395,19 @@ describe('M35 X22: death before each step of a teardown', () => {
   });
 });
 
+test('who leaves while it drives a teardown does not keep the next owner of its slot, or anybody else, from driving', () => {
+  const { world, a, b, c } = scene(withMap);
+  const page = b.alloc();
+  assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY');
+  a.memory.set(mapOf(a), M.M_DRIVER, a.slot + 1); // as it is while it waits
+  a.attachment.detach();
+  const next = world.join();
+  assert.equal(next.slot, a.slot);
+  assert.equal(c.tryDestroy(mapOf(c)), 'EBUSY', 'held, but driven by nobody');
+  b.put(page);
+  assert.equal(next.tryDestroy(mapOf(next)), 'gone');
+});
+
 describe('M34: a holder that died', () => {
   test('M34: is found and named by a teardown that waits for it', () => {
     const { world, a, b } = scene(withMap);
