@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Frames } from '../../src/memremap/frames.ts';
-import { atEachStep, killAtEachStep } from '../support/interleave.ts';
+import { atEachPair, atEachStep, killAtEachStep } from '../support/interleave.ts';
 
 const A = 3;
 const B = 40; // in the second word of holders
+const C = 63;
 const SLOTS = 64;
 
 function fresh(count = 4): Frames {
@@ -210,6 +211,97 @@ describe('every interleaving of two', () => {
         assert.deepEqual(frames.holders(0), [a ? A : B]);
       },
     );
+  });
+});
+
+describe('every interleaving of one with two others', () => {
+  const held = (more: (frames: Frames, generation: number) => void = () => {}) => {
+    const frames = fresh();
+    frames.acquire(0, 1, 0, A);
+    const generation = frames.generation(0);
+    more(frames, generation);
+    return { frames, generation };
+  };
+
+  test('X1: a last put, while another holds, and puts: it is freed once, by whoever was last', () => {
+    const freers = new Set<string>();
+    atEachPair(
+      () => held(),
+      ({ frames }) => put(frames, 0, A),
+      ({ frames, generation }) => hold(frames, 0, generation, B),
+      ({ frames }) => (frames.isHolder(0, B) ? put(frames, 0, B) : undefined),
+      ({ frames, generation }, byA, isHeld, byB) => {
+        freers.add(`${byA} ${byB}`);
+        assert.deepEqual(
+          [frames.describe(0).state, frames.holders(0), frames.generation(0)],
+          ['free', [], generation + 1],
+        );
+        assert.equal(byB === undefined, !isHeld);
+      },
+    );
+    assert.deepEqual([...freers].sort(), ['false true', 'true false', 'true undefined']);
+  });
+
+  test('X1: a last put, while one leaves and another comes with a stale handle: nobody is forgotten', () => {
+    atEachPair(
+      () => held((frames, generation) => frames.tryHold(0, generation, B)),
+      ({ frames }) => put(frames, 0, A),
+      ({ frames, generation }) => hold(frames, 0, generation - 1, C),
+      ({ frames }) => put(frames, 0, B),
+      ({ frames, generation }) => {
+        assert.deepEqual(
+          [frames.describe(0).state, frames.holders(0), frames.generation(0)],
+          ['free', [], generation + 1],
+        );
+      },
+    );
+  });
+
+  test('X12: a hold, while the block is freed, and the page taken again and freed again: never a hold of what is not there', () => {
+    atEachPair(
+      () => held(),
+      ({ frames, generation }) => hold(frames, 0, generation, B),
+      ({ frames }) => {
+        put(frames, 0, A);
+        return frames.acquire(0, 1, 0, C);
+      },
+      ({ frames }) => (frames.isHolder(0, C) ? put(frames, 0, C) : undefined),
+      ({ frames, generation }, isHeld) => {
+        if (isHeld) {
+          assert.deepEqual([frames.holders(0), frames.generation(0)], [[B], generation]);
+          assert.equal(put(frames, 0, B), true);
+        }
+        assert.deepEqual([frames.describe(0).state, frames.holders(0)], ['free', []]);
+      },
+    );
+  });
+
+  test('X18: the map lets go of a resident block, while its holder leaves and another comes', () => {
+    const outcomes = new Set<string>();
+    atEachPair(
+      () => {
+        const frames = fresh();
+        frames.acquire(0, 1, 0, A, true);
+        const generation = frames.generation(0);
+        frames.tryHold(0, generation, A);
+        return { frames, generation };
+      },
+      ({ frames }) => {
+        frames.dropResident(0);
+        if (!frames.tryFree(0, C)) return false;
+        frames.finishFree(0);
+        return true;
+      },
+      ({ frames }) => put(frames, 0, A),
+      ({ frames, generation }) => hold(frames, 0, generation, B),
+      ({ frames, generation }, byMap, byA, isHeld) => {
+        outcomes.add(`${byMap} ${byA} ${isHeld}`);
+        assert.equal(Number(byMap) + Number(byA), isHeld ? 0 : 1, 'freed once, or held');
+        assert.deepEqual(frames.holders(0), isHeld ? [B] : []);
+        assert.equal(frames.generation(0), generation + (isHeld ? 0 : 1));
+      },
+    );
+    assert.ok(outcomes.size >= 3, [...outcomes].join('; '));
   });
 });
 
