@@ -6,16 +6,8 @@ export type { Phase, TeardownOptions } from './memremap/teardown.ts';
 export type { Handle } from './region/handle.ts';
 export type { Hold } from './region/hold.ts';
 export { inspectRegion, listRegions, type MapInfo, type RegionDetails, type RegionSummary } from './region/inspect.ts';
+export type { AllocOptions, AttachOptions, CreateOptions, OpenOptions, ShapeOptions, Size } from './region/options.ts';
 export type { Ticket } from './region/place.ts';
-export {
-  type AllocOptions,
-  type AttachOptions,
-  type CreateOptions,
-  type DestroyReport,
-  type OpenOptions,
-  Region,
-  type ShapeOptions,
-  type Size,
-} from './region/region.ts';
+export { type DestroyReport, Region } from './region/region.ts';
 export type { RegionState } from './region/states.ts';
 export type { ParticipantInfo } from './sync/participants.ts';

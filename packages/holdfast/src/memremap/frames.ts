@@ -19,7 +19,7 @@
  * load or store takes some 8 ns, ten times a plain one.
  *
  * Source: put_page / free_zone_device_folio and folio_try_get of Linux. The kernel counts and cannot name holders; "idle" there
- * was 1 until 6.15 and is "no bit" here (core.md 3.6, B6).
+ * was 1 until 6.15 and is "no bit" here.
  */
 import { HoldfastError } from '../errors.ts';
 import {

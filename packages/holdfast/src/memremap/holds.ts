@@ -8,7 +8,7 @@
  * Cost: a nested hold is an increment of a private array; a first hold one atomic or, a last put one atomic and and a look.
  *
  * Source: alloc_pages/put_page over a dev_pagemap. A block carries one reference of its map from the first holder to the end of
- * `pageFree` (core.md B6), whoever allocated it and whoever puts it last.
+ * `pageFree`, whoever allocated it and whoever puts it last.
  */
 import { HoldfastError } from '../errors.ts';
 import { wait } from '../sync/wait.ts';

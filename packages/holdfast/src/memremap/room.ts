@@ -9,7 +9,7 @@
  *
  * All of it inside sections: recovery rebuilds the pool while nobody is in one.
  *
- * Kernel counterpart: none. The chunk of a removed BAR stays in the kernel's pool, and is tried first for ever (core.md 5.4, B15).
+ * Kernel counterpart: none. The chunk of a removed BAR stays in the kernel's pool, and is tried first for ever.
  */
 import { isHoldfastError } from '../errors.ts';
 import { POOLED } from './holds.ts';

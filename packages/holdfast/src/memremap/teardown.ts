@@ -4,7 +4,7 @@
  *   kill ─▶ put the initial references ─▶ **wait until the last page is put** ─▶ cleanup ─▶ remove
  *
  * Linux up to 5.1 removed before it waited: the last put then touched a descriptor that was gone. Here nothing is removed while
- * the map's reference is not zero, and the reference is not zero while any page is held (core.md 3.7, patch 6).
+ * the map's reference is not zero, and the reference is not zero while any page is held (the last patch of the series).
  *
  * Unlike the kernel, which waits without end: the wait has a deadline and can be aborted, it names who still holds pages, it
  * reaps the dead, and a map that was killed but not drained can be brought back (resurrect) or taken by force (revoke).

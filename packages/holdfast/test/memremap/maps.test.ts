@@ -51,7 +51,7 @@ const nothingLeft = (world: World, a: Member): void => {
 describe('what a creation makes', () => {
   test('M1: every usable page is idle and names its map; the map has its initial reference, and one for each page that it keeps itself', async () => {
     // The kernel counts idle pages from 1 and takes a reference for each. Here idle is "no bit", a page takes its reference when it is
-    // held (core.md B6), and what the kernel's initial counts are for, content that was there first, is what resident blocks are.
+    // held, and what the kernel's initial counts are for, content that was there first, is what resident blocks are.
     const { world, a } = alone();
     const pgmap = await a.remap({ ranges: one(2, 5) });
     const [map] = pgmap.maps;
