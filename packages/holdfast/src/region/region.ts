@@ -310,7 +310,7 @@ export class Region implements Disposable {
    * @param options `zero`: fill the block with zeros
    * @throws EINVAL (size), ENOMEM (no room, also after the dead were reaped), ENODEV (killed, or gone), ENOTSUP (a region over a file)
    *
-   * Cost: some 100 ns, and the creation of a view at the first use of `bytes`.
+   * Cost: some 400 ns for a page with its put, as much as a new SharedArrayBuffer of that size, and the creation of a view at the first use of `bytes`.
    */
   alloc(size: Size, options: AllocOptions = NO_OPTIONS): Hold {
     const bytes = typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? size : parseSize(size, 'size');
