@@ -85,7 +85,7 @@ for (const [backing, options] of Object.entries(BACKINGS)) {
       await other.ask({ detach: true });
     });
 
-    test('X17: destroy waits for the last put, tells everybody, and names who was left', { timeout: 20_000 }, async () => {
+    test('X17: destroy waits for the last put, tells all, and names who was left', { timeout: 20_000 }, async () => {
       const region = Region.create(options());
       const other = worker(region);
       const hold = region.alloc(4096);
