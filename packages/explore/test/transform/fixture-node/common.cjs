@@ -1,0 +1,3 @@
+'use strict';
+exports.made = 'commonjs';
+exports.peek = (words) => words[0] + words[1];
