@@ -57,13 +57,12 @@ function copyOf(view: Elements, from = 0, to = view.length): Elements {
   const type = typeOf(view);
   const copy = new (type as unknown as new (length: number) => Elements)(view.length);
   const active = explorationOf(view);
-  const perform = () => {
-    copy.set(typedArray.subarray.call(view, from, to), from);
-  };
-  if (active === undefined) perform();
+  const perform = (): Elements => typedArray.slice.call(view, from, to);
+  if (active === undefined) copy.set(perform(), from);
   else if (to > from) {
     const size = view.BYTES_PER_ELEMENT;
-    active.range(view.buffer, view.byteOffset + from * size, (to - from) * size, 'read', perform);
+    // What a step returns is all that is left of it when the thread is run again.
+    copy.set(active.range(view.buffer, view.byteOffset + from * size, (to - from) * size, 'read', perform), from);
   }
   return Object.setPrototypeOf(copy, Object.getPrototypeOf(view) as object) as Elements;
 }
@@ -73,8 +72,15 @@ function write<T>(view: Elements, from: number, to: number, access: 'write' | 'u
   const active = explorationOf(view);
   if (active === undefined || to <= from) return perform();
   const size = view.BYTES_PER_ELEMENT;
-  return active.range(view.buffer, view.byteOffset + from * size, (to - from) * size, access, perform);
+  // The view is another object when the thread is run again.
+  const result = active.range(view.buffer, view.byteOffset + from * size, (to - from) * size, access, () => {
+    const value = perform();
+    return value === (view as unknown) ? ITSELF : value;
+  });
+  return result === ITSELF ? (view as unknown as T) : (result as T);
 }
+
+const ITSELF = Symbol('the view');
 
 /** The element at which an argument such as `start` points; what is no number gets the widest answer. */
 function position(value: unknown, length: number, otherwise: number): number {

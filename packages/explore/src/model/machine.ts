@@ -10,8 +10,8 @@ import { type Exploration, port } from '../port.ts';
 import type { MemoryMode, TimeoutMode, View } from '../types.ts';
 import { EVERYTHING, type Footprints, NOTHING } from './footprints.ts';
 import { CHOICES_MAX, coerced, type Features, type Memory } from './memory.ts';
-import * as O from './op.ts';
 import type { Op, Value } from './op.ts';
+import * as O from './op.ts';
 
 /** The functions of `Atomics` as they were before anything was hooked. */
 export const real = {
@@ -460,10 +460,7 @@ export class Machine {
     this.footprint = this.footprints.single(list, count > 0);
     for (let range = 0; range < this.memory.ranges.length; range++) {
       if (this.memory.overlaps(range, op.cell, op.span)) {
-        this.footprint = this.footprints.union(
-          this.footprint,
-          this.footprints.single(this.memory.life(range), false),
-        );
+        this.footprint = this.footprints.union(this.footprint, this.footprints.single(this.memory.life(range), false));
       }
     }
     if (count === 0) return;

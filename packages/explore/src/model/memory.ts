@@ -192,7 +192,9 @@ export class Memory {
   overlaps(range: number, cell: number, span: number): boolean {
     const { buffer, from, to } = this.ranges[range]!;
     const first = this.firstCell[buffer]!;
-    return cell * this.granule < first * this.granule + to && (cell + span) * this.granule > first * this.granule + from;
+    return (
+      cell * this.granule < first * this.granule + to && (cell + span) * this.granule > first * this.granule + from
+    );
   }
 
   /** Buffer and byte offset of a cell. */

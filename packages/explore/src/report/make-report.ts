@@ -1,10 +1,11 @@
 /** make-report: what a search that found nothing has covered, and what it never saw. */
+
+import { relative } from 'node:path';
 import * as O from '../model/op.ts';
 import { port } from '../port.ts';
 import type { Program } from '../run/program.ts';
 import type { Search, Settings } from '../search/search.ts';
 import type { Report } from '../types.ts';
-import { relative } from 'node:path';
 import { firstPlace } from './frames.ts';
 
 export function makeReport(program: Program, settings: Settings, search: Search): Report {
@@ -13,6 +14,7 @@ export function makeReport(program: Program, settings: Settings, search: Search)
   if (!port.transformed) {
     notes.push('no module was loaded through the transform: plain accesses to shared memory were not seen');
   }
+  notes.push(...search.notes);
   if (search.wasAborted) notes.push('the search was aborted');
   const threads = program.threads.map(({ name }) => name).join(', ');
   const own = program.scenario.bound === undefined ? '' : `; ${program.scenario.bound}`;

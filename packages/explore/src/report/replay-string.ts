@@ -43,7 +43,8 @@ export function decodeReplay(text: string, program: Program): Schedule {
     let value = 0;
     for (let shift = 0; ; shift += 7) {
       const byte = bytes[at++];
-      if (byte === undefined || shift > 28) throw new TypeError('the replay string is cut off or damaged; copy it whole');
+      if (byte === undefined || shift > 28)
+        throw new TypeError('the replay string is cut off or damaged; copy it whole');
       value |= (byte & 0x7f) << shift;
       if (byte < 0x80) return value;
     }
@@ -56,7 +57,8 @@ export function decodeReplay(text: string, program: Program): Schedule {
   const modes = take();
   const memory = MEMORY[modes >> 2];
   const timeouts = TIMEOUTS[modes & 3];
-  if (memory === undefined || timeouts === undefined) throw new TypeError('the replay string is damaged; copy it whole');
+  if (memory === undefined || timeouts === undefined)
+    throw new TypeError('the replay string is damaged; copy it whole');
   const thread = take();
   const death = thread === 0 ? undefined : { thread: thread - 1, k: take() };
   const actors: number[] = [];
@@ -65,7 +67,7 @@ export function decodeReplay(text: string, program: Program): Schedule {
 }
 
 /** FNV-1a over what makes a scenario: its name, threads and buffers. */
-function hashOf(program: Program): number {
+export function hashOf(program: Program): number {
   const text = JSON.stringify([
     program.name,
     program.threads.map(({ name }) => name),

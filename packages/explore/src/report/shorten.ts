@@ -56,7 +56,12 @@ function targetsOf(engine: Engine, failure: Failure): number[] | undefined {
       return step;
     });
   }
-  if (failure.thread < 0 || failure.kind === 'deadlock' || failure.kind === 'lost-wakeup' || failure.kind === 'livelock') {
+  if (
+    failure.thread < 0 ||
+    failure.kind === 'deadlock' ||
+    failure.kind === 'lost-wakeup' ||
+    failure.kind === 'livelock'
+  ) {
     return undefined;
   }
   return failure.atStep === true ? [engine.depth - 1] : [engine.last[failure.thread]!];

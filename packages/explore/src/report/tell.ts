@@ -9,8 +9,8 @@ import { trimmed } from '../run/where.ts';
 import { runSchedule } from '../search/replay.ts';
 import type { Found, Settings } from '../search/search.ts';
 import { waitsFor } from '../search/stuck.ts';
-import type { Story, StoryStep, StuckThread } from '../types.ts';
 import type { Position } from '../transform/lines.ts';
+import type { Story, StoryStep, StuckThread } from '../types.ts';
 import { firstPlace, mapStack } from './frames.ts';
 import { encodeReplay } from './replay-string.ts';
 import { shortest } from './shorten.ts';
@@ -133,12 +133,17 @@ function stepsOf(engine: Engine, failure: Failure): StoryStep[] {
           : role === 'membarrier'
             ? { op: 'membarrier', note: `passes ${engine.program.threads[engine.machine.targetOf(actor)]!.name}` }
             : { op: role === 'timer' ? 'timeout' : 'choose' }),
-      ...(role === 'flush' ? { sees: numberOf[engine.cause[step]!]! } : role === 'thread' ? sees(writers, op, number) : {}),
+      ...(role === 'flush'
+        ? { sees: numberOf[engine.cause[step]!]! }
+        : role === 'thread'
+          ? sees(writers, op, number)
+          : {}),
       ...(role === 'thread' ? positionOf(op.outcome) : {}),
       ...(fails ? { failed: true, note: failure.text } : {}),
     });
     const isBuffered = op.kind === O.PLAIN_STORE && role === 'thread' && engine.machine.hasBuffers;
-    if (engine.wrote[step] === 1 && op.view !== undefined && op.kind !== O.NOTIFY && !isBuffered) writers.set(op.cell, number);
+    if (engine.wrote[step] === 1 && op.view !== undefined && op.kind !== O.NOTIFY && !isBuffered)
+      writers.set(op.cell, number);
     beside(step + 1);
   }
   if (!steps.some(({ failed }) => failed === true)) addFailure(engine, failure, steps);
@@ -168,16 +173,25 @@ function described(
   value: number | bigint | undefined,
 ): Pick<StoryStep, 'op' | 'location' | 'cell' | 'before' | 'after' | 'result'> {
   const name = O.NAMES[op.kind]!;
-  const isWake = step !== undefined && op.kind === O.WAIT && engine.over[step] === 1 && engine.results[step] !== 'not-equal';
+  const isWake =
+    step !== undefined && op.kind === O.WAIT && engine.over[step] === 1 && engine.results[step] !== 'not-equal';
   const cell =
-    op.view === undefined && op.kind !== O.UNMAP && op.kind !== O.MAP && op.kind !== O.UNMARKED_RANGE && op.kind !== O.PLAIN_RANGE
+    op.view === undefined &&
+    op.kind !== O.UNMAP &&
+    op.kind !== O.MAP &&
+    op.kind !== O.UNMARKED_RANGE &&
+    op.kind !== O.PLAIN_RANGE
       ? {}
       : { cell: engine.cellName(op.cell), location: engine.nameOf(op.cell) };
   if (step === undefined) {
     return {
       op: name,
       ...cell,
-      ...(value === undefined ? {} : op.kind === O.UNMARKED_STORE ? { after: value } : { before: value, after: value, result: value }),
+      ...(value === undefined
+        ? {}
+        : op.kind === O.UNMARKED_STORE
+          ? { after: value }
+          : { before: value, after: value, result: value }),
     };
   }
   const hasValues = op.view !== undefined && op.kind !== O.NOTIFY && !isWake;
@@ -194,7 +208,8 @@ function described(
 
 /** The step whose write an operation saw, when that was not the step right before it. */
 function sees(writers: ReadonlyMap<number, number>, op: O.Op, number: number): { sees?: number } {
-  if (op.view === undefined || op.kind === O.STORE || op.kind === O.PLAIN_STORE || op.kind === O.UNMARKED_STORE) return {};
+  if (op.view === undefined || op.kind === O.STORE || op.kind === O.PLAIN_STORE || op.kind === O.UNMARKED_STORE)
+    return {};
   const writer = writers.get(op.cell);
   return writer === undefined || writer === number - 1 ? {} : { sees: writer };
 }

@@ -156,6 +156,11 @@ export class Engine implements Exploration {
     this.#sims = program.threads.map((_, thread) => makeSim(this, thread));
     this.#initial = program.buffers.map(({ buffer }) => new Uint8Array(buffer).slice());
     this.#modules = port.modules.map((module) => ({ module, saved: module.save() }));
+    for (const { file, untreatable } of port.modules) {
+      for (const { name, line, why } of untreatable) {
+        this.#fail('unsupported', -1, `the state of ${name} (${file}:${line}) cannot be put back for each run: ${why}`);
+      }
+    }
   }
 
   // ---- executions --------------------------------------------------------------------------------------------------------
@@ -223,7 +228,8 @@ export class Engine implements Exploration {
 
   /** Gives up: memory and modules as they were before. */
   reset(): void {
-    for (const [number, { buffer }] of this.program.buffers.entries()) new Uint8Array(buffer).set(this.#initial[number]!);
+    for (const [number, { buffer }] of this.program.buffers.entries())
+      new Uint8Array(buffer).set(this.#initial[number]!);
     for (const { module, saved } of this.#modules) module.restore(saved);
   }
 
@@ -243,6 +249,8 @@ export class Engine implements Exploration {
     for (let i = this.#plainLength[depth]!; i < to; i++) {
       const op = this.plainOp[i]!;
       if (op.kind === O.UNMARKED_STORE) this.machine.poke(op.view!, op.index, op.a);
+      // As many entries to undo as the first time, or going back would stop at the wrong one.
+      else if (op.kind === O.UNMARKED_RANGE && op.index === 1) op.run!();
     }
   }
 
@@ -555,7 +563,8 @@ export class Engine implements Exploration {
   describe(op: Op): string {
     const name = O.NAMES[op.kind] ?? 'nothing';
     if (op.view === undefined) return name;
-    const operands = op.kind === O.CAS ? ` ${op.a} → ${op.b}` : op.kind >= O.STORE && op.kind <= O.NOTIFY ? ` ${op.a}` : '';
+    const operands =
+      op.kind === O.CAS ? ` ${op.a} → ${op.b}` : op.kind >= O.STORE && op.kind <= O.NOTIFY ? ` ${op.a}` : '';
     return `${name} ${this.nameOf(op.cell)}${operands}`;
   }
 
@@ -714,7 +723,8 @@ export class Engine implements Exploration {
     this.#loopStart = position;
     if (start < 0) return;
     const looked = this.#ops[thread]!.slice(start, position);
-    if (!looked.some((op) => O.isStep(op.kind)) || looked.some((op) => op.wrote || op.kind === O.UNMARKED_STORE)) return;
+    if (!looked.some((op) => O.isStep(op.kind)) || looked.some((op) => op.wrote || op.kind === O.UNMARKED_STORE))
+      return;
     this.#request(thread, position, O.PAUSE, undefined, start, 0, 0, 0, 1, (op) => {
       const seen = looked.filter((other) => other.view !== undefined && O.isStep(other.kind));
       for (const other of seen) op.reads = this.memory.footprints.union(op.reads, other.reads);
@@ -778,7 +788,8 @@ export class Engine implements Exploration {
       O.CHOOSE,
       () => {
         const earlier = this.#ops[thread]!.slice(0, position);
-        const steps = earlier.filter((op) => O.isStep(op.kind)).length + earlier.filter((op) => op.kind === O.WAIT).length;
+        const steps =
+          earlier.filter((op) => O.isStep(op.kind)).length + earlier.filter((op) => op.kind === O.WAIT).length;
         const call = earlier.filter((op) => op.kind === O.CHOOSE).length;
         this.machine.reachChoice(thread, call, n, () => this.#stepOf(thread, steps));
       },

@@ -38,9 +38,7 @@ function install(): void {
     port.active === undefined ? exchange!(view, index, v) : ask(O.EXCHANGE, exchange!, view, index, v),
   );
   put('compareExchange', (view, index, a, b) =>
-    port.active === undefined
-      ? compareExchange!(view, index, a, b)
-      : ask(O.CAS, compareExchange!, view, index, a, b),
+    port.active === undefined ? compareExchange!(view, index, a, b) : ask(O.CAS, compareExchange!, view, index, a, b),
   );
   put('wait', (view, index, v, timeout) =>
     port.active === undefined
@@ -58,7 +56,9 @@ function install(): void {
   if (waitAsync !== undefined) {
     put('waitAsync', (view, index, v, timeout) =>
       port.active?.covers(view.buffer)
-        ? port.active.unsupported('Atomics.waitAsync in a thread; wait with Atomics.wait, or give the wait as an argument')
+        ? port.active.unsupported(
+            'Atomics.waitAsync in a thread; wait with Atomics.wait, or give the wait as an argument',
+          )
         : waitAsync(view, index, v, timeout),
     );
   }

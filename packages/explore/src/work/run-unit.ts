@@ -1,0 +1,44 @@
+/** run-unit: does a unit. The same unit always comes to the same, unless it is stopped. */
+import { type Onlooker, Search } from '../search/search.ts';
+import { type Control, signalOf, EXECUTIONS } from './control.ts';
+import { NotFound, programOf } from './find.ts';
+import { NOTHING_DONE, type Unit, type UnitResult } from './unit.ts';
+
+const NOT_LOOKING: Onlooker = { ended() {}, again() {} };
+
+/** @param control by which it is stopped, and tells how far it is */
+export async function runUnit({ scenario, settings, countsFailures, part }: Unit, control: Control): Promise<UnitResult> {
+  const signal = signalOf(control);
+  if (signal.aborted) return NOTHING_DONE;
+  let program: Awaited<ReturnType<typeof programOf>>;
+  try {
+    program = await programOf(scenario, settings.memory);
+  } catch (error) {
+    if (error instanceof NotFound) return { impossible: error.message };
+    throw error;
+  }
+  let told = 0;
+  const tell = (executions: number): void => {
+    Atomics.add(control, EXECUTIONS, executions - told);
+    told = executions;
+  };
+  const search = new Search(
+    program,
+    {
+      ...settings,
+      mode: 'exhaustive',
+      crash: [],
+      preemptions: 0,
+      seed: 0,
+      workers: 1,
+      signal,
+      onProgress: ({ executions }) => tell(executions),
+    },
+    countsFailures ? NOT_LOOKING : undefined,
+  );
+  try {
+    return search.searchPart(part);
+  } finally {
+    tell(0); // from here on its result counts
+  }
+}
