@@ -54,4 +54,5 @@ export interface Port {
 const KEY = Symbol.for('@holdfast/explore.port');
 const home = globalThis as unknown as Record<symbol, Port | undefined>;
 
-export const port: Port = (home[KEY] ??= { active: undefined, modules: [], transformed: false });
+home[KEY] ??= { active: undefined, modules: [], transformed: false };
+export const port: Port = home[KEY];

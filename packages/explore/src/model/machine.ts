@@ -668,7 +668,7 @@ export class Machine {
     this.#pushUndoOf(() => {
       this.#dead[thread] = 0;
     });
-    for (const { view, index, value } of op.run?.() as readonly { view: View; index: number; value: Value }[]) {
+    for (const { view, index, value } of op.run!() as readonly { view: View; index: number; value: Value }[]) {
       const place = this.memory.place(view)!;
       this.poke(view, index, value);
       this.footprint = this.footprints.union(

@@ -166,8 +166,8 @@ export class Memory {
   access(cell: number, span: number, writes: boolean): number {
     if (span === 1) {
       const at = cell * 2 + (writes ? 1 : 0);
-      const known = this.#single[at]!;
-      return known >= 0 ? known : (this.#single[at] = this.#make(cell, 1, writes));
+      if (this.#single[at]! < 0) this.#single[at] = this.#make(cell, 1, writes);
+      return this.#single[at]!;
     }
     const key = (cell * 0x100000 + span) * 2 + (writes ? 1 : 0);
     let known = this.#runs.get(key);

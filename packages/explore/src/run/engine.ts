@@ -303,6 +303,11 @@ export class Engine implements Exploration {
       port.active = undefined;
       this.#thread = -1;
     }
+    if (outcome instanceof Promise) {
+      outcome.catch(() => {}); // it was thrown out, or is of no use
+      this.#fail('unsupported', thread, 'the thread is an async function; a thread is a synchronous function');
+      return;
+    }
     if (this.#unwinding) return;
     if (this.#resuming || this.#position < this.#logged[thread]!) {
       this.#fail('not-deterministic', thread, this.#ended(thread));
@@ -313,12 +318,7 @@ export class Engine implements Exploration {
     op.target = hasThrown ? 'failed' : '';
     op.outcome = outcome;
     this.machine.pending[thread] = op;
-    if (!hasThrown) {
-      if (outcome instanceof Promise) {
-        this.#fail('unsupported', thread, 'the thread is an async function; a thread is a synchronous function');
-      }
-      return;
-    }
+    if (!hasThrown) return;
     if (this.options.countsFailures === true) this.failedThreads++;
     else this.#fail('check', thread, messageOf(error), error);
   }
@@ -418,7 +418,8 @@ export class Engine implements Exploration {
       op.reads = this.memory.access(cell, span, false);
       op.writes = this.memory.access(cell, span, true);
       for (let i = cell; i < cell + span; i++) {
-        const sizes = (this.memory.sizes[i]! |= view.BYTES_PER_ELEMENT);
+        this.memory.sizes[i]! |= view.BYTES_PER_ELEMENT;
+        const sizes = this.memory.sizes[i]!;
         if ((sizes & (sizes - 1)) !== 0) this.hasMixed = true;
       }
     }

@@ -142,7 +142,7 @@ export class Races {
       case O.DIE:
         // Whoever sees it dead sees all it did.
         this.#leave(thread, memory.aliveOf(thread), true);
-        for (const { view, index } of op.run?.() as readonly { view: Int32Array; index: number }[]) {
+        for (const { view, index } of op.run!() as readonly { view: Int32Array; index: number }[]) {
           const place = memory.place(view)!;
           this.#leave(thread, place.first + index * place.span, true);
         }

@@ -71,13 +71,18 @@ const outcomes = (scenario: Scenario<'m'>, memory: MemoryMode): string[] => {
   return [...seen].sort();
 };
 
+const announce = (words: Int32Array, own: number): number => {
+  write(words, own, 1);
+  return read(words, 1 - own);
+};
+
 test('store buffering: both read 0 with store buffers only', () => {
   const scenario: Scenario<'m'> = {
     buffers: { m: 8 },
     racy: { m: true },
     threads: {
-      left: ({ m }) => (write(new Int32Array(m), 0, 1), read(new Int32Array(m), 1)),
-      right: ({ m }) => (write(new Int32Array(m), 1, 1), read(new Int32Array(m), 0)),
+      left: ({ m }) => announce(new Int32Array(m), 0),
+      right: ({ m }) => announce(new Int32Array(m), 1),
     },
   };
   assert.deepEqual(outcomes(scenario, 'sc'), ['0,1', '1,0', '1,1']);
