@@ -2,6 +2,7 @@
 
 export { failsWith, holdsEverywhere } from './expect.ts';
 export { explore, scenario } from './explore.ts';
+export { type RealReplay, replayWithWorkers } from './real/replay.ts';
 export { ExploreFailure } from './report/failure.ts';
 export { toHtml } from './report/html.ts';
 export { toMermaid } from './report/mermaid.ts';

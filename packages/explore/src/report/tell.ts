@@ -21,6 +21,7 @@ export function tell(program: Program, settings: Settings, found: Found, executi
   const { engine, failure } = run;
   const schedule = scheduleOf(engine);
   const steps = stepsOf(engine, failure);
+  const stuck = stuckThreads(engine, failure);
   const words = new Map<string, string>();
   for (const step of steps) {
     if (step.cell !== undefined && step.location !== step.cell) words.set(step.location!, step.cell);
@@ -32,9 +33,12 @@ export function tell(program: Program, settings: Settings, found: Found, executi
     memory: settings.memory,
     executions,
     preemptions: run.preemptions,
-    threads: program.threads.map(({ name }) => name),
+    // Whoever has no part in it needs no column.
+    threads: program.threads
+      .map(({ name }) => name)
+      .filter((name) => [...steps, ...stuck].some(({ thread }) => thread === name)),
     steps,
-    stuck: stuckThreads(engine, failure),
+    stuck,
     words: [...words].map(([name, cell]) => ({ name, cell })),
     replay: encodeReplay(
       { memory: settings.memory, timeouts: settings.timeouts, death: found.death, actors: schedule },
@@ -51,12 +55,14 @@ interface Retold {
 
 /** Runs the execution again, made as short as it can be while it shows the same failure. */
 function retell(program: Program, settings: Settings, found: Found): Retold {
-  const again = (schedule: readonly number[]): Retold | undefined => {
-    const { engine, misfit, preemptions } = runSchedule(program, settings, found, schedule);
+  const again = (schedule: readonly number[], isLenient = false): Retold | undefined => {
+    const { engine, misfit, preemptions } = runSchedule(program, settings, found, schedule, isLenient);
     const { failure } = engine;
     if (misfit >= 0 || failure === undefined) return undefined;
-    const isSame = failure.kind === found.failure.kind && failure.thread === found.failure.thread;
-    return isSame && failure.text === found.failure.text ? { engine, failure, preemptions } : undefined;
+    // The same check; of other kinds any will do, and may be shorter.
+    const isSame =
+      failure.kind === found.failure.kind && (failure.kind !== 'check' || failure.text === found.failure.text);
+    return isSame ? { engine, failure, preemptions } : undefined;
   };
   const whole = again(found.schedule) ?? { engine: found.engine, failure: found.failure, preemptions: 0 };
   const less = withoutTails(whole, program.threads.length, again);
@@ -67,7 +73,7 @@ function retell(program: Program, settings: Settings, found: Found): Retold {
 function withoutTails(
   whole: Retold,
   threads: number,
-  again: (schedule: readonly number[]) => Retold | undefined,
+  again: (schedule: readonly number[], isLenient: boolean) => Retold | undefined,
 ): Retold {
   let best = whole;
   for (let thread = 0; thread < threads; thread++) {
@@ -75,8 +81,11 @@ function withoutTails(
       const schedule = scheduleOf(best.engine);
       const last = schedule.lastIndexOf(thread);
       if (last < 0) break;
-      const shorter = again(schedule.filter((_, step) => step !== last));
-      if (shorter === undefined) break;
+      const shorter = again(
+        schedule.filter((_, step) => step !== last),
+        true,
+      );
+      if (shorter === undefined || shorter.engine.depth >= schedule.length) break;
       best = shorter;
     }
   }
@@ -191,7 +200,7 @@ function described(
         ? {}
         : op.kind === O.UNMARKED_STORE
           ? { after: value }
-          : { before: value, after: value, result: value }),
+          : { before: value, result: value }),
     };
   }
   const hasValues = op.view !== undefined && op.kind !== O.NOTIFY && !isWake;

@@ -17,6 +17,7 @@ import type { FailureKind, Sim, View } from '../types.ts';
 import { CheckError, Stop } from './errors.ts';
 import type { Program } from './program.ts';
 import './hooks.ts';
+import type { Host } from './host.ts';
 import { makeSim } from './sim.ts';
 import { stackHere } from './where.ts';
 
@@ -71,7 +72,7 @@ export interface EngineOptions extends Omit<MachineOptions, 'threads'> {
 
 const MAX_TRAIL = 1 << 16;
 
-export class Engine implements Exploration {
+export class Engine implements Exploration, Host {
   readonly program: Program;
   readonly memory: Memory;
   readonly machine: Machine;
@@ -770,6 +771,10 @@ export class Engine implements Exploration {
     return this.#place(view);
   }
 
+  fence(): void {
+    if (this.memory.mode !== 'sc' && this.memory.hasMarked) this.special(O.FENCE);
+  }
+
   membarrier(): void {
     if (this.memory.mode === 'sc' || !this.memory.hasMarked) return;
     if (this.#unwinding) throw Stop;
@@ -822,12 +827,6 @@ export class Engine implements Exploration {
     this.request(kind, undefined, 0, 0, 0, place, (op) => {
       op.target = at;
     });
-  }
-
-  threadNamed(name: string): number {
-    const thread = this.program.threads.findIndex((candidate) => candidate.name === name);
-    if (thread < 0) throw new CheckError(`the scenario has no thread ${name}`);
-    return thread;
   }
 }
 

@@ -1,34 +1,37 @@
 /** sim: what a thread can ask of the simulation, see `Sim`. */
 import * as O from '../model/op.ts';
 import type { Sim, View } from '../types.ts';
-import type { Engine } from './engine.ts';
 import { CheckError } from './errors.ts';
+import { type Host, threadNamed } from './host.ts';
 
-export function makeSim(engine: Engine, thread: number): Sim {
-  const { name, copy } = engine.program.threads[thread]!;
+export function makeSim(host: Host, thread: number): Sim {
+  const { name, copy } = host.program.threads[thread]!;
+  const numberOf = (other: string): number => {
+    const number = threadNamed(host.program, other);
+    if (number < 0) throw new CheckError(`the scenario has no thread ${other}`);
+    return number;
+  };
   const onWord = (kind: number, view: View, index: number, value = 0): void => {
-    engine.request(kind, view, index, value, 0, engine.placeOf(view));
+    host.request(kind, view, index, value, 0, host.placeOf(view));
   };
   const sim: Sim = {
     name,
     copy,
     check(condition: unknown, text = 'a check failed'): asserts condition {
-      if (!condition) engine.refute(text);
+      if (!condition) host.refute(text);
     },
-    choose: (n) => engine.choose(n),
+    choose: (n) => host.choose(n),
     atomically: <T>(look: () => T) =>
-      engine.special(O.ATOMICALLY, (op) => {
+      host.special(O.ATOMICALLY, (op) => {
         op.run = look;
       }) as T,
-    fence() {
-      if (engine.memory.mode !== 'sc' && engine.memory.hasMarked) engine.special(O.FENCE);
-    },
-    membarrier: () => engine.membarrier(),
-    map: (buffer, byteOffset, byteLength) => engine.life(O.MAP, buffer, byteOffset, byteLength),
-    unmap: (buffer, byteOffset, byteLength) => engine.life(O.UNMAP, buffer, byteOffset, byteLength),
+    fence: () => host.fence(),
+    membarrier: () => host.membarrier(),
+    map: (buffer, byteOffset, byteLength) => host.life(O.MAP, buffer, byteOffset, byteLength),
+    unmap: (buffer, byteOffset, byteLength) => host.life(O.UNMAP, buffer, byteOffset, byteLength),
     isAlive(other) {
-      const target = engine.threadNamed(other);
-      return engine.special(
+      const target = numberOf(other);
+      return host.special(
         O.IS_ALIVE,
         (op) => {
           op.target = target;
@@ -38,24 +41,24 @@ export function makeSim(engine: Engine, thread: number): Sim {
     },
     onDeath: (view, index, value) => onWord(O.ON_DEATH, view, index, value),
     spinUntil(condition) {
-      engine.loop();
-      while (!condition()) engine.pause();
+      host.loop();
+      while (!condition()) host.pause();
     },
-    pause: () => engine.pause(),
+    pause: () => host.pause(),
     until: (view, index, value) => onWord(O.UNTIL, view, index, value),
     acquire: (view, index) => onWord(O.ACQUIRE, view, index),
     release: (view, index) => onWord(O.RELEASE, view, index),
     note(text) {
-      engine.special(O.NOTE, (op) => {
+      host.special(O.NOTE, (op) => {
         op.target = text;
       });
     },
     spawn(other) {
-      const target = engine.threadNamed(other);
-      if (!engine.program.threads[target]!.isSpawned) {
+      const target = numberOf(other);
+      if (!host.program.threads[target]!.isSpawned) {
         throw new CheckError(`the thread ${other} runs from the start; list it in "spawned"`);
       }
-      engine.special(
+      host.special(
         O.SPAWN,
         (op) => {
           op.target = target;
@@ -64,8 +67,8 @@ export function makeSim(engine: Engine, thread: number): Sim {
       );
     },
     join(other) {
-      const target = engine.threadNamed(other);
-      engine.special(
+      const target = numberOf(other);
+      host.special(
         O.JOIN,
         (op) => {
           op.target = target;

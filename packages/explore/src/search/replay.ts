@@ -18,17 +18,25 @@ export class Replay implements Scheduler {
   readonly #schedule: readonly number[];
   #running = -1;
 
-  constructor(engine: Engine, schedule: readonly number[]) {
+  readonly #isLenient: boolean;
+  #at = 0;
+
+  /** @param isLenient passes over whom cannot move, instead of ending there */
+  constructor(engine: Engine, schedule: readonly number[], isLenient = false) {
     this.#engine = engine;
     this.#schedule = schedule;
+    this.#isLenient = isLenient;
   }
 
   pick(): number {
-    const { depth, machine, threads } = this.#engine;
-    const actor = this.#schedule[depth];
+    const { machine, threads } = this.#engine;
+    const canMove = (actor: number): boolean =>
+      actor < machine.actors && (machine.canMove(actor) || actor === this.#dueTimeout());
+    let actor = this.#schedule[this.#at++];
+    while (this.#isLenient && actor !== undefined && !canMove(actor)) actor = this.#schedule[this.#at++];
     if (actor === undefined) return -1;
-    if (actor >= machine.actors || !(machine.canMove(actor) || actor === this.#dueTimeout())) {
-      this.misfit = depth;
+    if (!canMove(actor)) {
+      this.misfit = this.#at - 1;
       return -1;
     }
     if (actor < threads) {
@@ -54,16 +62,23 @@ export interface ScheduleRun {
   readonly preemptions: number;
 }
 
-/** Runs the schedule, with the stack of every operation kept, and looks at its end. */
+/**
+ * Runs the schedule, with the stack of every operation kept, and looks at its end.
+ *
+ * @param isLenient  passes over whom cannot move
+ * @param keepsState leaves the buffers as they are at its end, for the caller to reset
+ */
 export function runSchedule(
   program: Program,
   settings: Settings,
   how: { readonly features: Features; readonly death: Death | undefined },
   schedule: readonly number[],
+  isLenient = false,
+  keepsState = false,
 ): ScheduleRun {
   for (let { features } = how; ; ) {
     const engine = makeEngine(program, features, settings, how.death, true, false, { keepsStacks: true });
-    const replay = new Replay(engine, schedule);
+    const replay = new Replay(engine, schedule, isLenient);
     engine.start();
     if (engine.isGoing) engine.extend(replay);
     if (engine.learned !== undefined) {
@@ -81,7 +96,7 @@ export function runSchedule(
         else if (!someoneCanMove(engine)) checkEnd(engine);
       }
     }
-    engine.reset();
+    if (!keepsState) engine.reset();
     return { engine, features, misfit: replay.misfit, preemptions: replay.preemptions };
   }
 }

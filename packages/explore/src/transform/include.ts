@@ -1,6 +1,6 @@
 /**
- * include: which files are transformed. By default everything that is not in `node_modules` and not the explorer's own: it must
- * never see its own accesses.
+ * include: which files are transformed. By default everything that is not in `node_modules`, but never the explorer's own sources:
+ * it must not see its own accesses.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
@@ -28,7 +28,7 @@ export function included(include?: readonly Include[]): (file: string) => boolea
   return (file) => {
     if (!SOURCES.test(file) || OWN_SOURCES.some((own) => file.startsWith(own))) return false;
     if (tests !== undefined) return tests.some((test) => test(file));
-    return !file.includes(`${sep}node_modules${sep}`) && !file.startsWith(OWN_ROOT + sep);
+    return !file.includes(`${sep}node_modules${sep}`);
   };
 }
 
