@@ -1,0 +1,3 @@
+import { explore } from '@holdfast/explore/vite';
+
+export default { plugins: [explore()], test: { setupFiles: ['@holdfast/explore/vitest'] } };
