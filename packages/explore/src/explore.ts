@@ -3,6 +3,8 @@ import { explored } from './explored.ts';
 import { settingsOf } from './options.ts';
 import { ExploreFailure } from './report/failure.ts';
 import { prepare } from './run/program.ts';
+import { unheard } from './run/unheard.ts';
+import { atOnce, onEventLoop } from './search/pace.ts';
 import type { ExploreOptions, Report, Scenario } from './types.ts';
 import { embedded } from './work/embedded.ts';
 import { originOf, remember } from './work/origin.ts';
@@ -41,10 +43,39 @@ export function explore<N extends string, G>(scenario: Scenario<N, G>, options: 
   const program = prepare(scenario as unknown as Scenario, settings.memory);
   const workers = settings.workers > 1 ? embedded(program, settings, originOf(scenario)) : undefined;
   try {
-    const { story, cause, report } = explored(program, settings, workers);
+    const { story, cause, report } = atOnce(explored(program, settings, workers));
     if (story !== undefined) throw new ExploreFailure(story, cause);
     return report;
   } finally {
     workers?.close();
   }
+}
+
+/**
+ * The same for scenarios whose threads may be async functions, or use `Atomics.waitAsync` (one at a time). What a thread awaits must
+ * come from memory or from itself: timers, input and output are refused.
+ *
+ * Cost: 20 to 70 microseconds each time a thread is stopped. Nothing else of the program that touches the same buffers or modules may
+ * run meanwhile.
+ *
+ * @returns what was covered, when nothing failed
+ * @throws ExploreFailure, as `explore`
+ * @example
+ * const report = await exploreAsync(scenario({
+ *   buffers: { m: 4 },
+ *   threads: {
+ *     waiting: async ({ m }) => await Atomics.waitAsync(new Int32Array(m), 0, 0).value,
+ *     waking: ({ m }) => { Atomics.store(new Int32Array(m), 0, 1); Atomics.notify(new Int32Array(m), 0); },
+ *   },
+ * }));
+ */
+export async function exploreAsync<N extends string, G>(
+  scenario: Scenario<N, G>,
+  options: ExploreOptions = {},
+): Promise<Report> {
+  const settings = { ...settingsOf(scenario as unknown as Scenario, options), isAsync: true };
+  const program = prepare(scenario as unknown as Scenario, settings.memory);
+  const { story, cause, report } = await unheard(() => onEventLoop(explored(program, settings)));
+  if (story !== undefined) throw new ExploreFailure(story, cause);
+  return report;
 }

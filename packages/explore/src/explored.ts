@@ -4,6 +4,7 @@ import { makeReport } from './report/make-report.ts';
 import { decodeReplay } from './report/replay-string.ts';
 import { tell } from './report/tell.ts';
 import type { Program } from './run/program.ts';
+import type { Paced } from './search/pace.ts';
 import type { Partner } from './search/partner.ts';
 import { replayFound } from './search/replay.ts';
 import { Search } from './search/search.ts';
@@ -18,14 +19,14 @@ export interface Explored {
 }
 
 /** @param partner takes over exhaustive phases that take long */
-export function explored(program: Program, settings: FullSettings, partner?: Partner): Explored {
+export function* explored(program: Program, settings: FullSettings, partner?: Partner): Paced<Explored> {
   const search = new Search(program, settings, undefined, partner);
   const { replay } = settings;
-  if (replay === undefined) search.run();
-  else search.found = replayFound(program, settings, decodeReplay(replay, program));
+  if (replay === undefined) yield* search.run();
+  else search.found = yield* replayFound(program, settings, decodeReplay(replay, program));
   const { found } = search;
   return {
-    story: found === undefined ? undefined : tell(program, settings, found, search.counts.executions),
+    story: found === undefined ? undefined : yield* tell(program, settings, found, search.counts.executions),
     cause: found?.failure.error,
     report: makeReport(program, settings, search),
   };

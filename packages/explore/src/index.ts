@@ -1,7 +1,7 @@
 /** @holdfast/explore: every interleaving of code that shares memory. */
 
 export { failsWith, holdsEverywhere } from './expect.ts';
-export { explore, scenario } from './explore.ts';
+export { explore, exploreAsync, scenario } from './explore.ts';
 export { type RealReplay, replayWithWorkers } from './real/replay.ts';
 export { ExploreFailure } from './report/failure.ts';
 export { toHtml } from './report/html.ts';

@@ -3,13 +3,21 @@
 import type { Settings } from './search/search.ts';
 import type { ExploreOptions, MemoryMode, Scenario, SearchMode, TimeoutMode } from './types.ts';
 
-const MEMORY: readonly MemoryMode[] = ['sc', 'tso', 'portable'];
-const TIMEOUTS: readonly TimeoutMode[] = ['never', 'stuck', 'anytime'];
-const MODES: readonly SearchMode[] = ['all', 'quick', 'exhaustive', 'random'];
-const THREADS_MAX = 8;
+export const MEMORY: readonly MemoryMode[] = ['sc', 'tso', 'portable'];
+export const TIMEOUTS: readonly TimeoutMode[] = ['never', 'stuck', 'anytime'];
+export const MODES: readonly SearchMode[] = ['all', 'quick', 'exhaustive', 'random'];
+/** Sets of threads are the bits of a number. */
+const THREADS_MAX = 30;
 
 export interface FullSettings extends Settings {
   readonly replay: string | undefined;
+}
+
+const AsyncFunction = (async () => {}).constructor;
+
+/** Whether a thread is an async function, to be explored with `exploreAsync`. */
+export function hasAsyncThreads(scenario: Scenario): boolean {
+  return Object.values(scenario.threads).some((thread) => thread instanceof AsyncFunction);
 }
 
 /** @throws TypeError for anything that makes no sense, with what to give instead */
@@ -29,6 +37,7 @@ export function settingsOf(scenario: Scenario, call: ExploreOptions): FullSettin
     workers: options.workers ?? 1,
     maxSteps: options.maxSteps ?? 2000,
     selfCheck: options.selfCheck ?? false,
+    isAsync: false,
     onProgress: options.onProgress,
     signal: options.signal,
     replay: options.replay,

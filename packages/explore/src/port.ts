@@ -25,6 +25,8 @@ export interface Exploration {
   ): T;
   /** An operation of `Atomics`, by its number in model/op. */
   atomic(kind: number, view: View, index: number, a: unknown, b: unknown): unknown;
+  /** `Atomics.waitAsync`. */
+  waitAsync(view: View, index: number, value: unknown, timeoutMs: number): unknown;
   /** A loop begins whose body or condition holds the pause hint. */
   loop(): void;
   /** The pause hint. */

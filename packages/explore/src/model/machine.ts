@@ -229,6 +229,10 @@ export class Machine {
         return true;
       case O.WAIT:
         return this.#sleep[thread] === AWAKE ? !this.hasBuffered(thread) : this.#sleep[thread] !== ASLEEP;
+      case O.WAIT_ASYNC:
+        return !this.hasBuffered(thread);
+      case O.WAKE_ASYNC:
+        return this.#sleep[thread] !== ASLEEP;
       case O.START:
         return this.#spawnedAt[thread]! >= 0;
       case O.JOIN:
@@ -283,7 +287,9 @@ export class Machine {
     let due = -1;
     let isFutile = true;
     for (let thread = 0; thread < this.threads; thread++) {
-      if (this.#sleep[thread] !== ASLEEP || this.#deadline[thread] === Number.POSITIVE_INFINITY) continue;
+      const { kind } = this.pending[thread]!;
+      if (this.#sleep[thread] !== ASLEEP || (kind !== O.WAIT && kind !== O.WAKE_ASYNC)) continue;
+      if (this.#deadline[thread] === Number.POSITIVE_INFINITY) continue;
       if (due < 0 || this.#deadline[thread]! < this.#deadline[due]!) due = thread;
       if (this.#futile[thread]! < FUTILE_TIMEOUTS) isFutile = false;
     }
@@ -362,7 +368,14 @@ export class Machine {
         break;
       }
       case O.WAIT:
-        return this.#wait(thread, op);
+        if (this.#sleep[thread] !== AWAKE) return this.#wake(thread, op);
+        this.#lieDown(thread, op);
+        return this.#sleep[thread] === AWAKE;
+      case O.WAIT_ASYNC:
+        this.#lieDown(thread, op);
+        break;
+      case O.WAKE_ASYNC:
+        return this.#wake(thread, op);
       case O.NOTIFY:
         this.#notify(op);
         break;
@@ -384,30 +397,33 @@ export class Machine {
     if (this.#futileTotal > 0) this.#resetFutile();
   }
 
-  #wait(thread: number, op: Op): boolean {
+  /** Compares, and goes to the end of the list of sleepers if the word is as expected: one step. */
+  #lieDown(thread: number, op: Op): void {
+    const list = this.memory.list(op.cell);
+    this.before = this.after = real.load(op.view as Int32Array, op.index);
+    this.footprint = this.footprints.union(op.reads, this.footprints.single(list, true));
+    if (this.before !== coerced(op.view!, op.a)) {
+      this.result = 'not-equal';
+      return;
+    }
+    const sleepers = this.#lists.get(op.cell) ?? [];
+    const deadline = this.#deadline[thread]!;
+    this.#lists.set(op.cell, [...sleepers, thread]);
+    this.#sleep[thread] = ASLEEP;
+    this.#sleepsOn[thread] = op.cell;
+    this.#slept[thread] = this.depth;
+    this.#deadline[thread] = this.#now + Number(op.b);
+    this.#pushUndoOf(() => {
+      this.#lists.set(op.cell, sleepers);
+      this.#sleep[thread] = AWAKE;
+      this.#deadline[thread] = deadline;
+    });
+  }
+
+  /** After a notify took it from the list, or because its time has come. */
+  #wake(thread: number, op: Op): boolean {
     const list = this.memory.list(op.cell);
     const sleep = this.#sleep[thread]!;
-    if (sleep === AWAKE) {
-      this.before = this.after = real.load(op.view as Int32Array, op.index);
-      this.footprint = this.footprints.union(op.reads, this.footprints.single(list, true));
-      if (this.before !== coerced(op.view!, op.a)) {
-        this.result = 'not-equal';
-        return true;
-      }
-      const sleepers = this.#lists.get(op.cell) ?? [];
-      const deadline = this.#deadline[thread]!;
-      this.#lists.set(op.cell, [...sleepers, thread]);
-      this.#sleep[thread] = ASLEEP;
-      this.#sleepsOn[thread] = op.cell;
-      this.#slept[thread] = this.depth;
-      this.#deadline[thread] = this.#now + Number(op.b);
-      this.#pushUndoOf(() => {
-        this.#lists.set(op.cell, sleepers);
-        this.#sleep[thread] = AWAKE;
-        this.#deadline[thread] = deadline;
-      });
-      return false;
-    }
     const isForced = sleep === ASLEEP;
     const sleepers = this.#lists.get(op.cell)!;
     const now = this.#now;

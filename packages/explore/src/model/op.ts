@@ -39,14 +39,17 @@ export const START = 27;
 export const PAUSE = 28;
 /** The thread dies instead of what it would have done. */
 export const DIE = 29;
+/** The two halves of a wait that does not block: what it finds, and the moment in which its promise is fulfilled. */
+export const WAIT_ASYNC = 30;
+export const WAKE_ASYNC = 31;
 // In a thread's record, but no steps: they happen together with the step before.
-export const UNMARKED_LOAD = 30;
-export const UNMARKED_STORE = 31;
-export const UNMARKED_RANGE = 32;
-export const NOTE = 33;
-export const ON_DEATH = 34;
+export const UNMARKED_LOAD = 32;
+export const UNMARKED_STORE = 33;
+export const UNMARKED_RANGE = 34;
+export const NOTE = 35;
+export const ON_DEATH = 36;
 // Not asked for by the thread.
-export const END = 35;
+export const END = 37;
 
 export const NAMES: readonly string[] = [
   'load',
@@ -79,6 +82,8 @@ export const NAMES: readonly string[] = [
   'start',
   'pause',
   'die',
+  'waitAsync',
+  'wake',
   'read',
   'write',
   'range',

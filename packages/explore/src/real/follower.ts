@@ -32,6 +32,7 @@ export class Follower implements Exploration, Host {
   readonly #control: Int32Array;
   readonly #late: Late[] = [];
   readonly #hasBuffers: boolean;
+  readonly #sleepers: ((result: unknown) => void)[] = [];
 
   constructor(
     program: Program,
@@ -184,6 +185,20 @@ export class Follower implements Exploration, Host {
   ): T {
     const isMarked = this.#marked.get(buffer)?.some(([from, to]) => byteOffset < to && byteOffset + byteLength > from);
     return isMarked === true ? (this.#turn(O.PLAIN_RANGE, perform) as T) : perform();
+  }
+
+  waitAsync(view: View, index: number): unknown {
+    const result = this.atomic(O.WAIT_ASYNC, view, index, 0, 0);
+    if (result !== undefined) return { async: false, value: result };
+    // The turn in which it is fulfilled comes when the thread has nothing else to do: see `idle`.
+    return { async: true, value: new Promise((resolve) => this.#sleepers.push(resolve)) };
+  }
+
+  /** The thread has nothing left to do but to wait. @returns whether a promise was fulfilled */
+  idle(): boolean {
+    const resolve = this.#sleepers.shift();
+    resolve?.(this.#turn(O.WAKE_ASYNC, ({ result }) => result));
+    return resolve !== undefined;
   }
 
   loop(): void {}

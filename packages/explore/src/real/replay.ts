@@ -5,6 +5,8 @@ import { settingsOf } from '../options.ts';
 import { port } from '../port.ts';
 import { decodeReplay, hashOf } from '../report/replay-string.ts';
 import { prepare } from '../run/program.ts';
+import { unheard } from '../run/unheard.ts';
+import { onEventLoop } from '../search/pace.ts';
 import { replayFound, runSchedule } from '../search/replay.ts';
 import type { ExploreOptions, FailureKind, Scenario } from '../types.ts';
 import { originOf } from '../work/origin.ts';
@@ -44,22 +46,15 @@ export async function replayWithWorkers<N extends string, G>(
   const file = originOf(scenario);
   if (file === undefined)
     throw new Error('make the scenario with scenario(), and export it: workers import its module');
-  const settings = settingsOf(scenario as unknown as Scenario, options);
+  const settings = { ...settingsOf(scenario as unknown as Scenario, options), isAsync: true };
   const program = prepare(scenario as unknown as Scenario, settings.memory);
   const schedule = decodeReplay(replay, program);
-  const found = replayFound(program, settings, schedule);
+  const found = await unheard(() => onEventLoop(replayFound(program, settings, schedule)));
   if (found === undefined) throw new Error('the replay shows no failure any more');
   const { kind } = found.failure;
 
-  const simulated = runSchedule(
-    program,
-    { ...settings, timeouts: schedule.timeouts },
-    found,
-    schedule.actors,
-    false,
-    true,
-  );
-  const { engine } = simulated;
+  const run = runSchedule(program, { ...settings, timeouts: schedule.timeouts }, found, schedule.actors, false, true);
+  const { engine } = await unheard(() => onEventLoop(run));
   const plan = Array.from({ length: engine.depth }, (_, step): Turn => {
     const actor = engine.actor[step]!;
     const role = engine.machine.roleOf(actor);

@@ -21,6 +21,21 @@ export interface ThreadData {
   readonly control: Int32Array;
 }
 
+/** Waits for the end of an async function: whenever it has nothing left to do, one of its waits comes to its turn. */
+async function settled(outcome: Promise<unknown>): Promise<void> {
+  let isOver = false;
+  const over = (): void => {
+    isOver = true;
+  };
+  outcome.then(over, over);
+  for (;;) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (isOver || !follower.idle()) break;
+  }
+  if (isOver) await outcome;
+  else throw Stop;
+}
+
 const { thread, scenario, memory, transforms, buffers, plan, control } = workerData as ThreadData;
 if (transforms) await import('../transform/register.ts');
 const program = await programOf(scenario, memory);
@@ -33,7 +48,8 @@ port.active = follower;
 try {
   if (isSpawned) follower.begin();
   // A debugger that stops here steps into the thread.
-  body(buffers, makeSim(follower, thread), program.given);
+  const outcome = body(buffers, makeSim(follower, thread), program.given);
+  if (outcome instanceof Promise) await settled(outcome);
 } catch (error) {
   end = error === Stop ? 'stopped' : 'threw';
   text = error instanceof Error ? error.message : '';

@@ -6,6 +6,7 @@ import * as O from '../model/op.ts';
 import type { Engine, Failure } from '../run/engine.ts';
 import type { Program } from '../run/program.ts';
 import { trimmed } from '../run/where.ts';
+import type { Paced } from '../search/pace.ts';
 import { runSchedule } from '../search/replay.ts';
 import type { Found, Settings } from '../search/search.ts';
 import { waitsFor } from '../search/stuck.ts';
@@ -16,8 +17,8 @@ import { encodeReplay } from './replay-string.ts';
 import { shortest } from './shorten.ts';
 
 /** @param executions how many it took to find it */
-export function tell(program: Program, settings: Settings, found: Found, executions: number): Story {
-  const run = retell(program, settings, found);
+export function* tell(program: Program, settings: Settings, found: Found, executions: number): Paced<Story> {
+  const run = yield* retell(program, settings, found);
   const { engine, failure } = run;
   const schedule = scheduleOf(engine);
   const steps = stepsOf(engine, failure);
@@ -54,9 +55,9 @@ interface Retold {
 }
 
 /** Runs the execution again, made as short as it can be while it shows the same failure. */
-function retell(program: Program, settings: Settings, found: Found): Retold {
-  const again = (schedule: readonly number[], isLenient = false): Retold | undefined => {
-    const { engine, misfit, preemptions } = runSchedule(program, settings, found, schedule, isLenient);
+function* retell(program: Program, settings: Settings, found: Found): Paced<Retold> {
+  const again = function* (schedule: readonly number[], isLenient = false): Paced<Retold | undefined> {
+    const { engine, misfit, preemptions } = yield* runSchedule(program, settings, found, schedule, isLenient);
     const { failure } = engine;
     if (misfit >= 0 || failure === undefined) return undefined;
     // The same check; of other kinds any will do, and may be shorter.
@@ -64,24 +65,24 @@ function retell(program: Program, settings: Settings, found: Found): Retold {
       failure.kind === found.failure.kind && (failure.kind !== 'check' || failure.text === found.failure.text);
     return isSame ? { engine, failure, preemptions } : undefined;
   };
-  const whole = again(found.schedule) ?? { engine: found.engine, failure: found.failure, preemptions: 0 };
-  const less = withoutTails(whole, program.threads.length, again);
-  return again(shortest(less.engine, less.failure)) ?? less;
+  const whole = (yield* again(found.schedule)) ?? { engine: found.engine, failure: found.failure, preemptions: 0 };
+  const less = yield* withoutTails(whole, program.threads.length, again);
+  return (yield* again(shortest(less.engine, less.failure))) ?? less;
 }
 
 /** Leaves out the last steps of each thread, as many as the failure can do without. */
-function withoutTails(
+function* withoutTails(
   whole: Retold,
   threads: number,
-  again: (schedule: readonly number[], isLenient: boolean) => Retold | undefined,
-): Retold {
+  again: (schedule: readonly number[], isLenient: boolean) => Paced<Retold | undefined>,
+): Paced<Retold> {
   let best = whole;
   for (let thread = 0; thread < threads; thread++) {
     for (;;) {
       const schedule = scheduleOf(best.engine);
       const last = schedule.lastIndexOf(thread);
       if (last < 0) break;
-      const shorter = again(
+      const shorter = yield* again(
         schedule.filter((_, step) => step !== last),
         true,
       );
@@ -183,7 +184,9 @@ function described(
 ): Pick<StoryStep, 'op' | 'location' | 'cell' | 'before' | 'after' | 'result'> {
   const name = O.NAMES[op.kind]!;
   const isWake =
-    step !== undefined && op.kind === O.WAIT && engine.over[step] === 1 && engine.results[step] !== 'not-equal';
+    step !== undefined &&
+    (op.kind === O.WAKE_ASYNC ||
+      (op.kind === O.WAIT && engine.over[step] === 1 && engine.results[step] !== 'not-equal'));
   const cell =
     op.view === undefined &&
     op.kind !== O.UNMAP &&

@@ -68,6 +68,8 @@ export interface EngineOptions extends Omit<MachineOptions, 'threads'> {
   /** Keep the stack of each operation, for a story. */
   readonly keepsStacks?: boolean;
   readonly selfCheck?: boolean;
+  /** Threads may be async functions: the engine is driven with `startAsync` and `extendAsync`. */
+  readonly isAsync?: boolean;
 }
 
 const MAX_TRAIL = 1 << 16;
@@ -133,6 +135,8 @@ export class Engine implements Exploration, Host {
   readonly #sites = new Map<number, O.Site>();
 
   // Of the run under way.
+  /** Waits that do not block and are not over: their promises. */
+  readonly #sleepers: Sleeper[] = [];
   #thread = -1;
   #position = 0;
   #unwinding = false;
@@ -168,13 +172,22 @@ export class Engine implements Exploration, Host {
 
   /** Brings every thread to its first operation. */
   start(): void {
+    for (const [thread, hasPending] of this.#beginnings()) this.#run(thread, hasPending);
+  }
+
+  /** The same where threads may be async functions. */
+  async startAsync(): Promise<void> {
+    for (const [thread, hasPending] of this.#beginnings()) await this.#runAsync(thread, hasPending);
+  }
+
+  *#beginnings(): Generator<Run> {
     this.#starting = true;
     for (let thread = 0; thread < this.threads && this.isGoing; thread++) {
       if (this.program.threads[thread]!.isSpawned) {
         const op = this.#record(thread, 0);
         op.kind = O.START;
         this.machine.pending[thread] = op;
-      } else this.#run(thread, false);
+      } else yield [thread, false];
     }
     this.#starting = false;
   }
@@ -186,22 +199,31 @@ export class Engine implements Exploration, Host {
 
   /** Extends the execution from here to its end, as the scheduler says. */
   extend(scheduler: Scheduler): void {
+    for (const [thread, hasPending] of this.#runs(scheduler)) this.#run(thread, hasPending);
+  }
+
+  /** The same where threads may be async functions. */
+  async extendAsync(scheduler: Scheduler): Promise<void> {
+    for (const [thread, hasPending] of this.#runs(scheduler)) await this.#runAsync(thread, hasPending);
+  }
+
+  /** The threads that have to be run, one after the other. */
+  *#runs(scheduler: Scheduler): Generator<Run> {
     this.#scheduler = scheduler;
     this.#next = -2;
     while (this.isGoing) {
       const actor = this.#next === -2 ? scheduler.pick() : this.#next;
       this.#next = -2;
       if (actor < 0) break;
-      if (actor >= this.threads) this.#perform(actor, HELPER);
-      else this.#resume(actor);
+      if (actor >= this.threads) {
+        this.#perform(actor, HELPER);
+        continue;
+      }
+      const { kind } = this.machine.pending[actor]!;
+      if (kind !== O.DIE && kind !== O.START) yield [actor, true];
+      else if (this.#performThread(actor) && kind === O.START) yield [actor, false];
     }
     this.#next = -2;
-  }
-
-  #resume(thread: number): void {
-    const { kind } = this.machine.pending[thread]!;
-    if (kind !== O.DIE && kind !== O.START) this.#run(thread);
-    else if (this.#performThread(thread) && kind === O.START) this.#run(thread, false);
   }
 
   /** Goes back to the state before step `depth`. No thread runs. */
@@ -281,34 +303,98 @@ export class Engine implements Exploration, Host {
   // ---- running a thread --------------------------------------------------------------------------------------------------
 
   /** Runs the thread: what it did before from its log, then its pending operation, then as far as the scheduler lets it. */
-  #run(thread: number, hasPending = true): void {
+  #run(thread: number, hasPending: boolean): void {
+    const end = this.#call(thread, hasPending);
+    if (end.outcome instanceof Promise) {
+      end.outcome.catch(() => {}); // it was thrown out, or is of no use
+      this.#fail('unsupported', thread, 'the thread is an async function: explore it with exploreAsync');
+    } else this.#finish(thread, end);
+  }
+
+  /** The same for a thread that may be an async function: it is over when nothing is left to do but what others have to bring. */
+  async #runAsync(thread: number, hasPending: boolean): Promise<void> {
+    this.#sleepers.length = 0;
+    const end = this.#call(thread, hasPending);
+    if (!(end.outcome instanceof Promise)) {
+      this.#finish(thread, end);
+      return;
+    }
+    let isSettled = false;
+    const settle = (change: Partial<Ending>): void => {
+      isSettled = true;
+      Object.assign(end, change);
+    };
+    end.outcome.then(
+      (outcome) => settle({ outcome }),
+      (error: unknown) => settle({ error, hasThrown: true }),
+    );
+    for (;;) {
+      await this.#drain(thread);
+      if (this.#unwinding || isSettled) break;
+      const sleeper = this.#sleepers.shift();
+      if (sleeper === undefined) {
+        const what = 'the thread waits for something that is no part of the exploration: a timer, or input and output';
+        this.#fail('unsupported', thread, what);
+        return;
+      }
+      this.#wakeUp(thread, sleeper);
+      if (this.#unwinding) break;
+    }
+    this.#finish(thread, end);
+  }
+
+  /** Lets the thread's microtasks run until none is left. */
+  async #drain(thread: number): Promise<void> {
+    this.#enter(thread);
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#leave();
+  }
+
+  /** The thread asks, in its event loop, for the end of its wait; it may have to be stopped before that. */
+  #wakeUp(thread: number, { view, index, value, resolve }: Sleeper): void {
+    this.#enter(thread);
+    try {
+      resolve(this.request(O.WAKE_ASYNC, view, index, value, 0, this.#place(view)));
+    } catch (error) {
+      if (error !== Stop) throw error;
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #enter(thread: number): void {
     this.#thread = thread;
+    port.active = this;
+  }
+
+  #leave(): void {
+    this.#thread = -1;
+    port.active = undefined;
+  }
+
+  /** Calls the thread's function. */
+  #call(thread: number, hasPending: boolean): Ending {
     this.#position = 0;
     this.#unwinding = false;
     this.#resuming = hasPending;
     this.#writes = 0;
     this.#loopStart = -1;
     for (const { module, saved } of this.#modules) module.restore(saved);
-    const { body } = this.program.threads[thread]!;
-    let outcome: unknown;
-    let error: unknown;
-    let hasThrown = false;
-    if (this.program.threads[thread]!.isSpawned) this.#position = 1; // START is not asked for
-    port.active = this;
+    const { body, isSpawned } = this.program.threads[thread]!;
+    if (isSpawned) this.#position = 1; // START is not asked for
+    this.#enter(thread);
     try {
-      outcome = body(this.program.byName, this.#sims[thread]!, this.program.given);
-    } catch (thrown) {
-      hasThrown = true;
-      error = thrown;
+      const outcome = body(this.program.byName, this.#sims[thread]!, this.program.given);
+      return { outcome, error: undefined, hasThrown: false };
+    } catch (error) {
+      return { outcome: undefined, error, hasThrown: true };
     } finally {
-      port.active = undefined;
-      this.#thread = -1;
+      this.#leave();
     }
-    if (outcome instanceof Promise) {
-      outcome.catch(() => {}); // it was thrown out, or is of no use
-      this.#fail('unsupported', thread, 'the thread is an async function; a thread is a synchronous function');
-      return;
-    }
+  }
+
+  /** The function has come back: stopped, or at its end. */
+  #finish(thread: number, { outcome, error, hasThrown }: Ending): void {
     if (this.#unwinding) return;
     if (this.#resuming || this.#position < this.#logged[thread]!) {
       this.#fail('not-deterministic', thread, this.#ended(thread));
@@ -606,7 +692,7 @@ export class Engine implements Exploration, Host {
   }
 
   #watch(thread: number, position: number, op: Op): void {
-    const key = ((op.cell * 64 + op.kind) * 8 + thread) * 4096 + position;
+    const key = ((op.cell * 64 + op.kind) * 32 + thread) * 4096 + position;
     let site = this.#sites.get(key);
     if (site === undefined) {
       site = { kind: op.kind, stack: stackHere(), yes: 0, no: 0 };
@@ -710,6 +796,16 @@ export class Engine implements Exploration, Host {
     op.reads = this.memory.access(op.cell, op.span, false);
     op.writes = this.memory.access(op.cell, op.span, true);
     return this.machine.inside(op);
+  }
+
+  waitAsync(view: View, index: number, value: unknown, timeoutMs: number): unknown {
+    if (this.#unwinding) throw Stop;
+    if (this.#sleepers.length > 0) this.unsupported('a second Atomics.waitAsync while the first is not over');
+    const expected = operand(view, value);
+    const result = this.request(O.WAIT_ASYNC, view, index, expected, timeoutMs, this.#place(view));
+    if (result !== undefined) return { async: false, value: result };
+    const promise = new Promise((resolve) => this.#sleepers.push({ view, index, value: expected, resolve }));
+    return { async: true, value: promise };
   }
 
   loop(): void {
@@ -829,6 +925,24 @@ export class Engine implements Exploration, Host {
     });
   }
 }
+
+/** How a thread's function came back. */
+interface Ending {
+  outcome: unknown;
+  error: unknown;
+  hasThrown: boolean;
+}
+
+/** A wait whose promise is not fulfilled yet. */
+interface Sleeper {
+  readonly view: View;
+  readonly index: number;
+  readonly value: Value;
+  readonly resolve: (result: unknown) => void;
+}
+
+/** A thread that is to be run, and whether what it would do next is known already. */
+type Run = readonly [thread: number, hasPending: boolean];
 
 /** Stands for what a helper does, which no thread asked for. */
 const HELPER = new Op();

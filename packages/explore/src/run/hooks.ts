@@ -56,9 +56,7 @@ function install(): void {
   if (waitAsync !== undefined) {
     put('waitAsync', (view, index, v, timeout) =>
       port.active?.covers(view.buffer)
-        ? port.active.unsupported(
-            'Atomics.waitAsync in a thread; wait with Atomics.wait, or give the wait as an argument',
-          )
+        ? port.active.waitAsync(view, index, v, timeout === undefined ? Number.POSITIVE_INFINITY : Number(timeout))
         : waitAsync(view, index, v, timeout),
     );
   }

@@ -18,6 +18,7 @@ export function makeEngine(
     maxTimeouts: settings.maxTimeouts,
     maxSteps: settings.maxSteps,
     selfCheck: settings.selfCheck,
+    isAsync: settings.isAsync,
     crash: death,
     wakesParked,
     countsFailures,

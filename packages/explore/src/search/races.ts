@@ -116,7 +116,9 @@ export class Races {
         this.#leave(thread, memory.tailOf(thread), true);
         break;
       case O.WAIT:
-        if (engine.over[step] === 1 && engine.results[step] === 'ok') {
+      case O.WAIT_ASYNC:
+      case O.WAKE_ASYNC:
+        if (op.kind === O.WAKE_ASYNC || (engine.over[step] === 1 && engine.results[step] === 'ok')) {
           const waker = woke.get(engine.cause[step]!);
           if (waker !== undefined) join(clock, waker);
         } else {

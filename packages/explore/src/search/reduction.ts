@@ -219,7 +219,7 @@ export abstract class Reduction implements Scheduler {
       const op = machine.pending[thread]!;
       if (op.kind === O.END || op.kind === O.PAUSE || op.kind === O.START || machine.canMove(thread)) continue;
       const footprint =
-        op.kind === O.WAIT
+        op.kind === O.WAIT || op.kind === O.WAKE_ASYNC
           ? this.#footprints.single(memory.list(op.cell), false)
           : op.kind === O.ACQUIRE
             ? op.writes

@@ -5,6 +5,7 @@ import type { Engine, Scheduler } from '../run/engine.ts';
 import type { Program } from '../run/program.ts';
 import { checkEnd } from './ending.ts';
 import { makeEngine } from './make-engine.ts';
+import { extend, type Paced, start } from './pace.ts';
 import { Races } from './races.ts';
 import type { Death, Found, Settings } from './search.ts';
 import { stuckFailure } from './stuck.ts';
@@ -68,19 +69,19 @@ export interface ScheduleRun {
  * @param isLenient  passes over whom cannot move
  * @param keepsState leaves the buffers as they are at its end, for the caller to reset
  */
-export function runSchedule(
+export function* runSchedule(
   program: Program,
   settings: Settings,
   how: { readonly features: Features; readonly death: Death | undefined },
   schedule: readonly number[],
   isLenient = false,
   keepsState = false,
-): ScheduleRun {
+): Paced<ScheduleRun> {
   for (let { features } = how; ; ) {
     const engine = makeEngine(program, features, settings, how.death, true, false, { keepsStacks: true });
     const replay = new Replay(engine, schedule, isLenient);
-    engine.start();
-    if (engine.isGoing) engine.extend(replay);
+    yield* start(engine);
+    if (engine.isGoing) yield* extend(engine, replay);
     if (engine.learned !== undefined) {
       features = engine.learned;
       engine.reset();
@@ -107,14 +108,14 @@ function someoneCanMove({ machine }: Engine): boolean {
 }
 
 /** Runs a replay string. @returns undefined when it shows no failure any more @throws Error naming the step that does not fit */
-export function replayFound(program: Program, settings: Settings, schedule: Schedule): Found | undefined {
+export function* replayFound(program: Program, settings: Settings, schedule: Schedule): Paced<Found | undefined> {
   const { memory, timeouts, death, actors } = schedule;
   if (memory !== program.memory) {
     throw new TypeError(
       `the replay string is of memory mode ${memory}, and the exploration runs with ${program.memory}`,
     );
   }
-  const run = runSchedule(program, { ...settings, timeouts }, { features: NO_FEATURES, death }, actors);
+  const run = yield* runSchedule(program, { ...settings, timeouts }, { features: NO_FEATURES, death }, actors);
   const { engine, misfit, features } = run;
   if (misfit >= 0) {
     const actor = actors[misfit]!;

@@ -10,6 +10,7 @@ import type { MemoryMode, Progress, SearchMode, TimeoutMode } from '../types.ts'
 import { checkEnd } from './ending.ts';
 import { makeEngine } from './make-engine.ts';
 import { Optimal } from './optimal.ts';
+import { atOnce, extend, type Paced, start } from './pace.ts';
 import type { Partner, PartResult } from './partner.ts';
 import { Quick } from './quick.ts';
 import { Races } from './races.ts';
@@ -33,6 +34,8 @@ export interface Settings {
   readonly workers: number;
   readonly maxSteps: number;
   readonly selfCheck: boolean;
+  /** Threads may be async functions. */
+  readonly isAsync: boolean;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -132,26 +135,22 @@ export class Search {
     return performance.now() - this.#started;
   }
 
-  run(): void {
+  /** All of it, at the pace of the threads. */
+  *run(): Paced<void> {
     const { mode } = this.#settings;
     if (mode === 'all' || mode === 'quick') {
-      this.#eachDeath((death) => {
-        this.#quick(death);
-      });
+      yield* this.#eachDeath((death) => this.#quick(death));
     }
     if (this.found !== undefined || this.#hasEnded) return;
     if (mode === 'all' || mode === 'exhaustive') {
-      let isDone = true;
       this.crashPoints = 0;
-      this.#eachDeath((death) => {
-        isDone = this.#exhaustive(death) && isDone;
-      });
+      const isDone = yield* this.#eachDeath((death) => this.#exhaustive(death));
       this.isExhaustive = isDone && this.found === undefined && !this.#hasEnded;
     }
     if (this.found !== undefined || this.isExhaustive || this.wasAborted) return;
     if (mode === 'random' || mode === 'all') {
       this.#hasEnded = false;
-      this.#eachDeath((death) => this.#random(death));
+      yield* this.#eachDeath((death) => this.#random(death));
     }
   }
 
@@ -159,9 +158,12 @@ export class Search {
   searchPart(part: Part): PartResult {
     this.features = part.features;
     let isDone = false;
-    const learned = this.#once(part.death, false, (engine) => {
-      isDone = this.#reduce(engine, searchOf(engine, part), part.death);
-    });
+    const search = this;
+    const learned = atOnce(
+      this.#once(part.death, false, function* (engine) {
+        isDone = yield* search.#reduce(engine, searchOf(engine, part), part.death);
+      }),
+    );
     const { finals, ...counts } = this.counts;
     const { found } = this;
     return {
@@ -177,21 +179,22 @@ export class Search {
     };
   }
 
-  /** Runs `phase` without a death, and with each of the deaths that the options ask for. */
-  #eachDeath(phase: (death: Death | undefined) => void): void {
-    phase(undefined);
+  /** Runs `phase` without a death, and with each of the deaths that the options ask for. @returns whether all came to their end */
+  *#eachDeath(phase: (death: Death | undefined) => Paced<boolean>): Paced<boolean> {
+    let isDone = yield* phase(undefined);
     for (const name of this.#settings.crash) {
       for (const thread of this.#program.threads.keys()) {
         const candidate = this.#program.threads[thread]!.name;
         if (candidate !== name && !candidate.startsWith(`${name}#`)) continue;
         for (let k = 1; !this.#isOver; k++) {
           this.#diedLast = false;
-          phase({ thread, k });
+          isDone = (yield* phase({ thread, k })) && isDone;
           if (!this.#diedLast) break;
           this.crashPoints++;
         }
       }
     }
+    return isDone;
   }
 
   #diedLast = false;
@@ -201,10 +204,10 @@ export class Search {
   }
 
   /** Makes an engine and runs `body` on it, again whenever something was learned. */
-  #with(death: Death | undefined, wakesParked: boolean, body: (engine: Engine) => void): void {
+  *#with(death: Death | undefined, wakesParked: boolean, body: (engine: Engine) => Paced<void>): Paced<void> {
     for (;;) {
       const before = { ...this.counts };
-      const learned = this.#once(death, wakesParked, body);
+      const learned = yield* this.#once(death, wakesParked, body);
       if (learned === undefined || this.found !== undefined) return;
       this.features = learned;
       Object.assign(this.counts, before);
@@ -213,11 +216,15 @@ export class Search {
   }
 
   /** @returns what was learned: then all of it has to be done again */
-  #once(death: Death | undefined, wakesParked: boolean, body: (engine: Engine) => void): Features | undefined {
+  *#once(
+    death: Death | undefined,
+    wakesParked: boolean,
+    body: (engine: Engine) => Paced<void>,
+  ): Paced<Features | undefined> {
     const engine = makeEngine(this.#program, this.features, this.#settings, death, wakesParked, this.#countsFailures);
     try {
-      engine.start();
-      if (engine.isGoing) body(engine);
+      yield* start(engine);
+      if (engine.isGoing) yield* body(engine);
     } finally {
       if (engine.hasDied) this.#diedLast = true;
       for (const site of engine.sites) this.#watch(site);
@@ -238,53 +245,56 @@ export class Search {
     }
   }
 
-  #quick(death: Death | undefined): void {
+  *#quick(death: Death | undefined): Paced<boolean> {
+    const search = this;
     let executions = 0;
     for (let bound = 0; bound <= this.#settings.preemptions && !this.#isOver; bound++) {
       let isDone = false;
-      this.#with(death, true, (engine) => {
+      yield* this.#with(death, true, function* (engine) {
         const races = new Races(engine);
         const quick = new Quick(engine, bound);
         do {
-          engine.extend(quick);
+          yield* extend(engine, quick);
           executions++;
-          this.counts.executions++;
+          search.counts.executions++;
           if (engine.learned !== undefined) return;
-          this.#classify(engine, races, false);
+          search.#classify(engine, races, false);
           if (engine.failure !== undefined) {
-            this.#keep(engine, death, 'quick');
+            search.#keep(engine, death, 'quick');
             return;
           }
-          if (executions >= QUICK_EXECUTIONS || this.#outOfBudget('quick', engine)) return;
+          if (executions >= QUICK_EXECUTIONS || search.#outOfBudget('quick', engine)) return;
         } while (quick.next());
         isDone = true;
       });
-      if (!isDone) return;
+      if (!isDone) return false;
       if (death === undefined) this.quickDone = bound;
     }
+    return true;
   }
 
   /** @returns whether the whole space was covered */
-  #exhaustive(death: Death | undefined): boolean {
+  *#exhaustive(death: Death | undefined): Paced<boolean> {
+    const search = this;
     let isDone = false;
     this.#aloneSince = performance.now();
     this.#handsOver = false;
     const before = { ...this.counts };
-    this.#with(death, false, (engine) => {
-      isDone = this.#reduce(engine, new Optimal(engine), death);
+    yield* this.#with(death, false, function* (engine) {
+      isDone = yield* search.#reduce(engine, new Optimal(engine), death);
     });
     if (!this.#handsOver) return isDone;
     Object.assign(this.counts, before);
     this.#onlooker?.again();
-    return this.#inParts(this.#partner!, death);
+    return yield* this.#inParts(this.#partner!, death);
   }
 
   /** Searches all that the reduction leaves. @returns whether it came to its end */
-  #reduce(engine: Engine, reduction: Reduction, death: Death | undefined): boolean {
+  *#reduce(engine: Engine, reduction: Reduction, death: Death | undefined): Paced<boolean> {
     const races = new Races(engine);
     const { counts } = this;
     do {
-      engine.extend(reduction);
+      yield* extend(engine, reduction);
       if (engine.learned !== undefined) return false;
       const ending = reduction.cut ? 'redundant' : this.#classify(engine, races, true);
       if (engine.failure !== undefined) {
@@ -307,13 +317,15 @@ export class Search {
   }
 
   /** Has the whole phase done by the partner. @returns whether the whole space was covered */
-  #inParts(partner: Partner, death: Death | undefined): boolean {
+  *#inParts(partner: Partner, death: Death | undefined): Paced<boolean> {
     const { counts } = this;
     for (;;) {
       let parts: readonly Part[] = [];
       let redundant = 0;
-      this.#with(death, false, (engine) => {
-        ({ parts, redundant } = cut(engine, { features: this.features, death }, partner.wanted));
+      const search = this;
+      // biome-ignore lint/correctness/useYield: it asks for nothing, but stands where others do
+      yield* this.#with(death, false, function* (engine) {
+        ({ parts, redundant } = cut(engine, { features: search.features, death }, partner.wanted));
       });
       if (this.found !== undefined) return false;
       const limits = {
@@ -326,7 +338,7 @@ export class Search {
       if (typeof sum === 'string') {
         this.notes.push(`workers were not used: ${sum}`);
         this.#partner = undefined;
-        return this.#exhaustive(death);
+        return yield* this.#exhaustive(death);
       }
       if (sum.learned !== undefined) {
         this.features = sum.learned;
@@ -340,7 +352,7 @@ export class Search {
       for (const final of sum.finals) counts.finals.add(final);
       for (const site of sum.sites) this.#watch(site);
       if (sum.hasDied) this.#diedLast = true;
-      if (sum.found !== undefined) this.#showAgain(sum.found, death);
+      if (sum.found !== undefined) yield* this.#showAgain(sum.found, death);
       else if (!sum.isDone) {
         this.#hasEnded = true;
         this.wasAborted = this.#settings.signal?.aborted === true;
@@ -350,8 +362,8 @@ export class Search {
   }
 
   /** Has a failure that a part found here as well, with all that a story needs. */
-  #showAgain({ kind, text, schedule }: NonNullable<PartResult['found']>, death: Death | undefined): void {
-    const { engine, features } = runSchedule(
+  *#showAgain({ kind, text, schedule }: NonNullable<PartResult['found']>, death: Death | undefined): Paced<void> {
+    const { engine, features } = yield* runSchedule(
       this.#program,
       this.#settings,
       { features: this.features, death },
@@ -366,23 +378,25 @@ export class Search {
     this.found = { failure, phase: 'exhaustive', schedule, features, death, engine };
   }
 
-  #random(death: Death | undefined): void {
-    this.#with(death, true, (engine) => {
+  *#random(death: Death | undefined): Paced<boolean> {
+    const search = this;
+    yield* this.#with(death, true, function* (engine) {
       const races = new Races(engine);
-      const random = new Pct(engine, RANDOM_DEPTH, this.#settings.seed);
+      const random = new Pct(engine, RANDOM_DEPTH, search.#settings.seed);
       for (let left = QUICK_EXECUTIONS; left > 0; left--) {
-        engine.extend(random);
-        this.counts.executions++;
+        yield* extend(engine, random);
+        search.counts.executions++;
         if (engine.learned !== undefined) return;
-        this.#classify(engine, races, false);
+        search.#classify(engine, races, false);
         if (engine.failure !== undefined) {
-          this.#keep(engine, death, 'random');
+          search.#keep(engine, death, 'random');
           return;
         }
-        if (this.#settings.signal?.aborted) return;
+        if (search.#settings.signal?.aborted) return;
         random.next();
       }
     });
+    return true;
   }
 
   /** What became of an execution; a failure that only its end shows is left in the engine. */

@@ -42,6 +42,7 @@ export function waitsFor(engine: Engine, thread: number): string {
   const op = engine.machine.pending[thread]!;
   switch (op.kind) {
     case O.WAIT:
+    case O.WAKE_ASYNC:
       return `a notify on ${engine.nameOf(op.cell)}, asleep while it was ${String(op.a)}`;
     case O.UNTIL:
       return `${engine.nameOf(op.cell)} to be ${String(op.a)}`;
@@ -62,8 +63,9 @@ export function waitsFor(engine: Engine, thread: number): string {
 /** Why the thread sleeps although somebody meant to wake it, if so. */
 function lostWakeup(engine: Engine, thread: number): string | undefined {
   const pending = engine.machine.pending[thread]!;
-  if (pending.kind !== O.WAIT) return undefined;
-  const slept = engine.last[thread]!;
+  if (pending.kind !== O.WAIT && pending.kind !== O.WAKE_ASYNC) return undefined;
+  let slept = engine.last[thread]!;
+  while (engine.op[slept]!.kind !== O.WAIT && engine.op[slept]!.kind !== O.WAIT_ASYNC) slept = engine.previous[slept]!;
   let early = -1;
   let changed = -1;
   for (let step = 0; step < engine.depth; step++) {

@@ -1,13 +1,16 @@
 /** run-unit: does a unit. The same unit always comes to the same, unless it is stopped. */
 import { type Onlooker, Search } from '../search/search.ts';
-import { type Control, signalOf, EXECUTIONS } from './control.ts';
+import { type Control, EXECUTIONS, signalOf } from './control.ts';
 import { NotFound, programOf } from './find.ts';
 import { NOTHING_DONE, type Unit, type UnitResult } from './unit.ts';
 
 const NOT_LOOKING: Onlooker = { ended() {}, again() {} };
 
 /** @param control by which it is stopped, and tells how far it is */
-export async function runUnit({ scenario, settings, countsFailures, part }: Unit, control: Control): Promise<UnitResult> {
+export async function runUnit(
+  { scenario, settings, countsFailures, part }: Unit,
+  control: Control,
+): Promise<UnitResult> {
   const signal = signalOf(control);
   if (signal.aborted) return NOTHING_DONE;
   let program: Awaited<ReturnType<typeof programOf>>;
@@ -31,6 +34,7 @@ export async function runUnit({ scenario, settings, countsFailures, part }: Unit
       preemptions: 0,
       seed: 0,
       workers: 1,
+      isAsync: false,
       signal,
       onProgress: ({ executions }) => tell(executions),
     },

@@ -2,6 +2,7 @@
 import { settingsOf } from '../../src/options.ts';
 import type { Engine } from '../../src/run/engine.ts';
 import { prepare } from '../../src/run/program.ts';
+import { atOnce } from '../../src/search/pace.ts';
 import { type Ending, Search } from '../../src/search/search.ts';
 import type { ExploreOptions } from '../../src/types.ts';
 import { type BodyProgram, scenarioOf } from './bodies.ts';
@@ -60,7 +61,7 @@ export function everything(program: BodyProgram, memory: 'sc' | 'tso', more: Exp
     }
   };
   const search = new Search(prepared, settings, { ended, again });
-  search.run();
+  atOnce(search.run());
   if (search.found !== undefined) throw new Error(`${search.found.failure.kind}: ${search.found.failure.text}`);
   all.crashPoints = search.crashPoints;
   return all;

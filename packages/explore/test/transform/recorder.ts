@@ -73,6 +73,10 @@ export class Recorder implements Exploration {
     throw new Error('Atomics are not hooked here');
   }
 
+  waitAsync(): never {
+    throw new Error('the programs do not wait');
+  }
+
   loop(): void {
     this.log.push('loop');
   }
