@@ -1,12 +1,12 @@
 /** explored: one exploration from prepared program to what is told of it. */
 import type { FullSettings } from './options.ts';
 import { makeReport } from './report/make-report.ts';
-import { decodeReplay } from './report/replay-string.ts';
 import { tell } from './report/tell.ts';
 import type { Program } from './run/program.ts';
 import type { Paced } from './search/pace.ts';
 import type { Partner } from './search/partner.ts';
 import { replayFound } from './search/replay.ts';
+import { decodeReplay } from './search/replay-string.ts';
 import { Search } from './search/search.ts';
 import type { Report, Story } from './types.ts';
 

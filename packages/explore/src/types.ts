@@ -46,7 +46,7 @@ export interface Sim {
   /** Number among the copies of its thread: 0 when there is one. */
   readonly copy: number;
   /** Fails the exploration when `condition` is false. */
-  check(condition: unknown, text?: string): asserts condition;
+  check(condition: unknown, text?: string): void;
   /** Any of 0 .. n-1: all are explored. */
   choose(n: number): number;
   /** One indivisible step, for observers of an invariant over several words. It may only look, or write what it looked at. */
@@ -177,6 +177,8 @@ export interface Report {
   readonly redundant: number;
   /** Steps of the longest execution. */
   readonly deepest: number;
+  /** Steps performed, in all executions; what executions have in common is performed once. */
+  readonly steps: number;
   /** Number of different final contents of the buffers. */
   readonly finals: number;
   /** Whether the whole space was covered. */

@@ -8,8 +8,8 @@
  */
 import { types } from 'node:util';
 import { type Exploration, port } from '../port.ts';
-import { BUFFER_ACCESSORS, BUFFER_SIZED, CALLERS, METHODS, READERS, VIEW_ACCESSORS } from '../transform/names.ts';
 import type { View } from '../types.ts';
+import { BUFFER_ACCESSORS, BUFFER_SIZED, CALLERS, METHODS, READERS, VIEW_ACCESSORS } from './names.ts';
 import { noteWeakWrite } from './state.ts';
 
 type Native = (...args: never[]) => unknown;

@@ -297,8 +297,7 @@ function classWithUnknownPrivates(object: object): string | undefined {
     const made = Object.getOwnPropertyDescriptor(owner, 'constructor')?.value as unknown;
     if (typeof made !== 'function' || privates.has(owner) || PLATFORM.has(made.name)) continue;
     if ((globalThis as Record<string, unknown>)[made.name] === made) continue;
-    if (isClass(made) && /(^|[^\w$'"`])#[\w$]+\s*[=;(\n]/.test(Function.prototype.toString.call(made)))
-      return made.name;
+    if (isClass(made) && /(^|[^\w$'"`])#[\w$]+\s*[=;\n]/.test(Function.prototype.toString.call(made))) return made.name;
   }
   return undefined;
 }

@@ -220,8 +220,10 @@ export class Machine {
         return false;
       case O.IS_ALIVE:
       case O.SPAWN:
-      case O.DIE:
         return true;
+      case O.DIE:
+        // Its last stores reach memory before a system says that it is dead.
+        return !this.hasBuffered(thread);
       case O.LOAD:
       case O.PLAIN_LOAD:
         return !this.#buffering || this.#forwards(thread, op) !== 'partly';

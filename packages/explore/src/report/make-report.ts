@@ -32,6 +32,7 @@ export function makeReport(program: Program, settings: Settings, search: Search)
     blocked: counts.blocked,
     redundant: counts.redundant,
     deepest: counts.deepest,
+    steps: counts.steps,
     finals: counts.finals.size,
     exhaustive: search.isExhaustive,
     bound,

@@ -8,12 +8,12 @@ import type { Program } from '../run/program.ts';
 import { trimmed } from '../run/where.ts';
 import type { Paced } from '../search/pace.ts';
 import { runSchedule } from '../search/replay.ts';
+import { encodeReplay } from '../search/replay-string.ts';
 import type { Found, Settings } from '../search/search.ts';
 import { waitsFor } from '../search/stuck.ts';
 import type { Position } from '../transform/lines.ts';
 import type { Story, StoryStep, StuckThread } from '../types.ts';
 import { firstPlace, mapStack } from './frames.ts';
-import { encodeReplay } from './replay-string.ts';
 import { shortest } from './shorten.ts';
 
 /** @param executions how many it took to find it */

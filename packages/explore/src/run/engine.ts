@@ -111,6 +111,8 @@ export class Engine implements Exploration, Host {
   readonly plainOp: Op[] = [];
   readonly plainValue: (Value | undefined)[] = [];
 
+  /** Steps performed, in all executions. */
+  stepsPerformed = 0;
   failure: Failure | undefined;
   /** Threads whose check failed, with `countsFailures`. */
   failedThreads = 0;
@@ -591,6 +593,7 @@ export class Engine implements Exploration, Host {
     this.results[depth] = machine.result;
     this.last[actor] = depth;
     this.depth = depth + 1;
+    this.stepsPerformed++;
     if (op.site !== undefined) {
       if (op.kind === O.CAS ? op.wrote : op.kind === O.WAIT ? !isOver : machine.result !== 0) op.site.yes++;
       else if (op.kind !== O.WAIT || machine.result === 'not-equal') op.site.no++;

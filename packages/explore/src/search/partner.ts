@@ -13,6 +13,7 @@ export interface PartResult {
   readonly redundant: number;
   readonly deepest: number;
   readonly timeouts: number;
+  readonly steps: number;
   /** Checksums of the final contents. */
   readonly finals: readonly number[];
   readonly sites: readonly Site[];

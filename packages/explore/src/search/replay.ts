@@ -1,12 +1,12 @@
 /** replay: one given schedule, and what it shows. */
 import { type Features, NO_FEATURES } from '../model/memory.ts';
-import type { Schedule } from '../report/replay-string.ts';
 import type { Engine, Scheduler } from '../run/engine.ts';
 import type { Program } from '../run/program.ts';
 import { checkEnd } from './ending.ts';
 import { makeEngine } from './make-engine.ts';
 import { extend, type Paced, start } from './pace.ts';
 import { Races } from './races.ts';
+import type { Schedule } from './replay-string.ts';
 import type { Death, Found, Settings } from './search.ts';
 import { stuckFailure } from './stuck.ts';
 

@@ -66,6 +66,7 @@ export interface Counts {
   deepest: number;
   readonly finals: Set<number>;
   timeouts: number;
+  steps: number;
 }
 
 /** A failure, and all that is needed to have it again. */
@@ -95,6 +96,7 @@ export class Search {
     deepest: 0,
     finals: new Set(),
     timeouts: 0,
+    steps: 0,
   };
   found: Found | undefined;
   features: Features = NO_FEATURES;
@@ -229,6 +231,7 @@ export class Search {
       if (engine.hasDied) this.#diedLast = true;
       for (const site of engine.sites) this.#watch(site);
       this.counts.timeouts += engine.machine.forcedTimeouts;
+      this.counts.steps += engine.stepsPerformed;
       engine.reset();
     }
     if (engine.failure !== undefined && this.found === undefined) this.#keep(engine, death, 'exhaustive');
@@ -344,7 +347,7 @@ export class Search {
         this.features = sum.learned;
         continue;
       }
-      for (const name of ['executions', 'traces', 'blocked', 'failed', 'redundant', 'timeouts'] as const) {
+      for (const name of ['executions', 'traces', 'blocked', 'failed', 'redundant', 'timeouts', 'steps'] as const) {
         counts[name] += sum[name];
       }
       counts.redundant += redundant;

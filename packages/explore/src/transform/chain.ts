@@ -7,7 +7,7 @@
  * was set, with nothing in between, so one per module is enough even for generators and recursion.
  */
 import type { AnyNode } from 'acorn';
-import { METHODS } from './names.ts';
+import { METHODS } from '../hooks/names.ts';
 import { fixedName, isPlainKey } from './tree.ts';
 
 /** What becomes of the expression: read, called, written through, assigned to (`set` in one call), or deleted. */

@@ -14,8 +14,8 @@
  * Functions, calls and statements stay as they are, and everything is evaluated in the order and as often as before.
  */
 import type { AnyNode } from 'acorn';
+import { COPYING_CONSTRUCTORS } from '../hooks/names.ts';
 import { type Chain, chainOf, type Link, type Role } from './chain.ts';
-import { COPYING_CONSTRUCTORS } from './names.ts';
 import { childrenOf, isFunction, isSpinLoop, isUseStrict } from './tree.ts';
 import type { Writer } from './writer.ts';
 

@@ -2,7 +2,7 @@
  * tree: small questions about acorn's syntax tree.
  */
 import type { AnyNode } from 'acorn';
-import { PAUSE_HINTS } from './names.ts';
+import { PAUSE_HINTS } from '../hooks/names.ts';
 
 function isNode(value: unknown): value is AnyNode {
   return typeof value === 'object' && value !== null && typeof (value as AnyNode).type === 'string';

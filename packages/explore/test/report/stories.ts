@@ -378,6 +378,7 @@ export const report: Report = {
   sites: [],
   crashPoints: 0,
   timeouts: 0,
+  steps: 4711,
   notes: [],
 };
 

@@ -3,8 +3,8 @@
  * small number a step.
  */
 import type { Program } from '../run/program.ts';
-import type { Death } from '../search/search.ts';
 import type { MemoryMode, TimeoutMode } from '../types.ts';
+import type { Death } from './search.ts';
 
 export interface Schedule {
   readonly memory: MemoryMode;
