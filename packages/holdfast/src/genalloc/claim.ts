@@ -12,6 +12,9 @@
  * A claim that meets a taken granule takes back exactly the words that it had taken. No two claims can stop each other for
  * ever: of those that meet, the one in the lowest word goes on or has been stopped by a finished one.
  *
+ * What is not noticed: a second free of a block that began at a word's first granule, while somebody else's claim or free over that
+ * border is half done. The tail that is visible there looks like the block. (Scenario "known limit".)
+ *
  * Kernel counterpart: `bitmap_set_ll`, `bitmap_clear_ll`. The kernel's clear changes words before it notices that a later one
  * does not fit; here a free that does not fit is refused before any bit changes.
  */

@@ -44,6 +44,11 @@ export interface PoolAttachOptions {
   readonly onWarning?: ((warning: PoolWarning) => void) | undefined;
   /** `bigint` for addresses beyond 2^53 - 1. Default `number`. */
   readonly addresses?: 'number' | 'bigint' | undefined;
+  /**
+   * How often an allocation looks again at what others are in the middle of before it answers "busy": from 1 on. Default 1000,
+   * which takes some microseconds.
+   */
+  readonly patience?: number | undefined;
 }
 
 /** What a pool is made for. */

@@ -12,6 +12,8 @@ import type { Chunk } from './chunk.ts';
 import * as L from './pool.layout.ts';
 import { readChunks } from './structure.ts';
 
+const PATIENCE = 1000;
+
 export class Picture {
   readonly words: Int32Array;
   readonly order: number;
@@ -21,6 +23,8 @@ export class Picture {
   readonly perGranule: number;
   readonly exact: boolean;
   readonly wide: boolean;
+  /** See `PoolAttachOptions`. */
+  readonly patience: number;
   /** What EPOCH was when the rest was true. */
   epoch = 0;
   algorithm: Algorithm = firstFit;
@@ -36,8 +40,9 @@ export class Picture {
   /** Lowest first. */
   #byStart: readonly Chunk[] = [];
 
-  constructor(words: Int32Array) {
+  constructor(words: Int32Array, patience = PATIENCE) {
     this.words = words;
+    this.patience = patience;
     this.order = words[L.ORDER]!;
     this.granule = 2 ** this.order;
     this.perGranule = 1 / this.granule;

@@ -133,8 +133,9 @@ export class GenPool<A extends Address = number> {
     return new GenPool(openWords(buffer, byteOffset, options.addresses ?? 'number'), options) as GenPool<number>;
   }
 
-  private constructor(words: Int32Array, { name, onWarning }: PoolAttachOptions) {
-    const picture = new Picture(words);
+  private constructor(words: Int32Array, { name, onWarning, patience }: PoolAttachOptions) {
+    if (patience !== undefined) checkInteger('attach', 'patience', patience, 1, 2 ** 31 - 1);
+    const picture = new Picture(words, patience);
     this.#picture = picture;
     this.name = name;
     this.onWarning = onWarning;

@@ -29,10 +29,10 @@ const LOCK_LOOKS = 100_000;
  *
  * CRASH: LOCK stays taken. Allocating and freeing go on; the structure stays as it is until `rebuild`.
  */
-export function underLock<T>(words: Int32Array, operation: string, change: () => T): T {
+export function underLock<T>(words: Int32Array, operation: string, change: () => T, looksMax = LOCK_LOOKS): T {
   let looks = 0;
   while (Atomics.compareExchange(words, L.LOCK, 0, 1) !== 0) {
-    if (++looks < LOCK_LOOKS) continue;
+    if (++looks < looksMax) continue;
     throw new HoldfastError(
       'EBUSY',
       `${operation} found somebody else changing the pool's chunks who does not finish. Try again; if its process has died, call rebuild.`,

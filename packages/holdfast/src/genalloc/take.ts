@@ -12,8 +12,8 @@
  * is searched until found: an allocation of one granule never fails because others are busy.
  *
  * "No place" is believed when nothing became free during the scan and no claim over several words was under way that may
- * take its bits back. Otherwise the answer is not known, and it is looked at again, ROUNDS times; then it is "busy". The kernel
- * says "full" in these cases.
+ * take its bits back. Otherwise the answer is not known, and it is looked at again, as often as the picture has patience; then it
+ * is "busy". The kernel says "full" in these cases.
  *
  * An old picture does no harm: from a chunk that was retired or removed nothing can be reserved, and of one that was replaced
  * the stamp tells, before a bit has been touched. From then on the reservation keeps it where it is (INVARIANT pinned).
@@ -27,10 +27,6 @@ import type { Picture } from './picture.ts';
 import * as L from './pool.layout.ts';
 import { firstFree, search } from './search.ts';
 
-/** How often is looked again when what was seen cannot be believed, though the others go on. */
-const ROUNDS = 1000;
-/** How often a claim that another has under way is looked at before he is taken to stand still. */
-const LOOKS = 1000;
 /** How often one granule that must be there is searched. More means that the words are damaged. */
 const SEARCHES = 100_000;
 
@@ -48,7 +44,7 @@ const UNKNOWN = -3;
  */
 export function take(picture: Picture, count: number, kind: number, data: number): number {
   const isAnywhere = count === 1 && kind !== FIRST_FIT_ALIGN && kind !== FIXED_ALLOC;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 1; ; round++) {
     const { online } = picture;
     let result = FULL;
     for (let number = 0; number < online.length; number++) {
@@ -66,10 +62,9 @@ export function take(picture: Picture, count: number, kind: number, data: number
       if (index < result) result = index;
     }
     if (result === FULL && areStillFull(picture.words, online, count)) return FULL;
-    if (result === BUSY) return BUSY;
+    if (result === BUSY || round >= picture.patience) return BUSY;
     picture.look('alloc');
   }
-  return BUSY;
 }
 
 /** Takes one granule of `chunk`, which is reserved. @returns it, or UNKNOWN */
@@ -89,16 +84,17 @@ function takeReserved(picture: Picture, chunk: Chunk, kind: number): number {
 
 /** Searches, reserves and takes `count` granules of `chunk`. @returns the first one, or FULL, BUSY or UNKNOWN */
 function takeFound(picture: Picture, chunk: Chunk, count: number, kind: number, data: number): number {
-  const { words, order, exact } = picture;
+  const { words, order, exact, patience } = picture;
   const freedAt = chunk.slot + L.FREED;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < patience; round++) {
     const freed = Atomics.load(words, freedAt);
     const index = search(words, chunk, count, kind, data, order, exact);
     if (index < 0) {
       // ORDER: the scan, then PENDING, then FREED. A claim whose bits the scan met either has succeeded, or stands in PENDING,
       // or was given back and has moved FREED. FREED by an addition of 0, not a load: on arm64 the plain reads of the
       // scan may otherwise come after it (acquire and release would do).
-      if (Atomics.load(words, chunk.slot + L.PENDING) !== 0) return standsStill(words, chunk) ? BUSY : UNKNOWN;
+      if (Atomics.load(words, chunk.slot + L.PENDING) !== 0)
+        return standsStill(words, chunk, patience) ? BUSY : UNKNOWN;
       if (Atomics.add(words, freedAt, 0) !== freed) return UNKNOWN;
       chunk.freedSeen = freed;
       return FULL;
@@ -116,9 +112,9 @@ function takeFound(picture: Picture, chunk: Chunk, count: number, kind: number, 
 }
 
 /** Whether nobody finishes a claim over several words in `chunk`, as if its claimer had been stopped or killed. */
-function standsStill(words: Int32Array, chunk: Chunk): boolean {
+function standsStill(words: Int32Array, chunk: Chunk, patience: number): boolean {
   const pending = Atomics.load(words, chunk.slot + L.PENDING);
-  for (let look = 0; look < LOOKS; look++) {
+  for (let look = 0; look < patience; look++) {
     if (pending === 0 || Atomics.load(words, chunk.slot + L.PENDING) !== pending) return false;
   }
   return true;

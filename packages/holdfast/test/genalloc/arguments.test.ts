@@ -26,6 +26,8 @@ describe('arguments', () => {
     bad(() => GenPool.create({ ...good, byteOffset: 4 }), 'an offset without a buffer');
     bad(() => GenPool.create({ ...good, exact: 1 as never }), 'exact');
     bad(() => GenPool.create({ ...good, addresses: 'big' as never }), 'addresses');
+    for (const patience of [0, -1, 0.5, Number.NaN, 2 ** 31])
+      bad(() => GenPool.create({ ...good, patience }), patience);
     assert.equal(
       new Int32Array(buffer).some((word) => word !== 0),
       false,
