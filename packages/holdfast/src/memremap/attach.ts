@@ -1,13 +1,14 @@
 /**
  * attach: from words and a way to tell the living from the dead to a participant: a Memory to work on, and its Holds.
  */
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { GenPool } from '../genalloc/index.ts';
 import { Events, type Listen } from '../sync/events.ts';
 import type { Liveness } from '../sync/liveness.ts';
 import { type Identity, Participants } from '../sync/participants.ts';
 import { PercpuRef } from '../sync/percpu-ref.ts';
 import { Sections } from '../sync/rcu.ts';
+import { wait } from '../sync/wait.ts';
 import * as H from './control.layout.ts';
 import type { Geometry, Layout } from './control.ts';
 import { Frames } from './frames.ts';
@@ -26,9 +27,15 @@ export interface Surroundings {
   readonly ring: () => void;
   readonly listen: Listen;
   readonly now: () => number;
+  /** Called between two looks at somebody who is inside a section, with the number of looks. Default: spins, then sleeps. */
+  readonly pause?: (looks: number) => void;
+  /** How often is tried again what somebody else is in the middle of, before it is called busy. Default: 100, in the pool 1000. */
+  readonly patience?: number;
   /** Pages that lie in one piece of the mapping: blocks do not straddle its seams. Default: all of them. */
   readonly chunkPages?: number;
 }
+
+const PATIENCE = 100;
 
 /** One thread's membership in a region. */
 export interface Attachment {
@@ -58,8 +65,13 @@ export function formatPool(words: Int32Array, layout: Layout, geometry: Geometry
  * @throws ERR_HOLDFAST_CORRUPT, and what `GenPool.attach` throws, when its header says another pool than the geometry does: what it
  *         gives out would lie outside of the data, or its bitmap over the descriptors
  */
-function poolOf(words: Int32Array, layout: Layout, { pages, pageBytes, chunks }: Geometry): GenPool {
-  const pool = GenPool.attach(words.buffer as SharedArrayBuffer, words.byteOffset + layout.pool * 4);
+function poolOf(
+  words: Int32Array,
+  layout: Layout,
+  { pages, pageBytes, chunks }: Geometry,
+  patience: number | undefined,
+): GenPool {
+  const pool = GenPool.attach(words.buffer as SharedArrayBuffer, words.byteOffset + layout.pool * 4, { patience });
   if (2 ** pool.order !== pageBytes || pool.byteLength !== GenPool.bytesFor({ chunks, granules: pages })) {
     throw new HoldfastError(
       'ERR_HOLDFAST_CORRUPT',
@@ -78,10 +90,11 @@ export function assemble(
   words: Int32Array,
   geometry: Geometry,
   layout: Layout,
-  around: Pick<Surroundings, 'liveness' | 'barrier' | 'ring' | 'now'>,
+  around: Pick<Surroundings, 'liveness' | 'barrier' | 'ring' | 'now' | 'pause' | 'patience'>,
   wasDrained: () => void,
 ): MemoryParts {
   const { slots, pages, pageBytes } = geometry;
+  const { pause, patience } = around;
   const participants = new Participants(words, layout.participants, slots, around.liveness);
   const maps: MapWords[] = [];
   for (let number = 0; number < geometry.maps; number++) {
@@ -95,6 +108,12 @@ export function assemble(
         Atomics.compareExchange(words, record + M_STATE, M_KILLED, M_DRAINED);
         wasDrained();
       },
+      until:
+        pause &&
+        ((ready, then) => {
+          for (let looks = 1; !ready(); looks++) pause(looks);
+          then();
+        }),
       barrier: around.barrier,
       isAlive: (slot) => participants.isAlive(slot),
     });
@@ -109,7 +128,7 @@ export function assemble(
     repairs: H.H_REPAIRS,
     pageBytes,
     frames: new Frames(words, layout.frames, pages, slots),
-    pool: poolOf(words, layout, geometry),
+    pool: poolOf(words, layout, geometry, patience),
     maps,
     sections: new Sections(words, layout.sections, slots, around.barrier),
     hasBarrier: around.barrier !== undefined,
@@ -117,6 +136,8 @@ export function assemble(
     liveness: around.liveness,
     now: around.now,
     ring: around.ring,
+    pause,
+    patience: patience ?? PATIENCE,
   };
 }
 
@@ -139,18 +160,11 @@ export function attach(words: Int32Array, geometry: Geometry, layout: Layout, ar
 function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Surroundings): Attachment {
   let memory: Memory | undefined;
   const parts = assemble(words, geometry, layout, around, () => memory?.wasDrained());
-  const { participants } = parts;
   // Before there is a slot to give back.
   const events = new Events(around.listen);
   let slot: number;
   try {
-    slot = participants.join(around.identity, around.now(), (dead) => {
-      if (repair(parts, dead, [dead])) return;
-      throw new HoldfastError(
-        'ETIMEDOUT',
-        `participant ${dead} died, and cannot be cleaned up while a living one stands still in the middle of an operation; is a process of the region stopped?`,
-      );
-    });
+    slot = takeSlot(parts, around);
   } catch (error) {
     events.close();
     throw error;
@@ -170,6 +184,30 @@ function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Sur
       }
     },
   };
+}
+
+/** How often, and for how long each time, a table is looked at again that seems to be full of the living. */
+const FULL_LOOKS = 4;
+const FULL_LOOK_MS = 5;
+
+function takeSlot(parts: MemoryParts, { identity, now }: Surroundings): number {
+  const { participants, words, event } = parts;
+  for (let looks = 1; ; looks++) {
+    const seen = Atomics.load(words, event);
+    try {
+      return participants.join(identity, now(), (dead) => {
+        if (repair(parts, dead, [dead])) return;
+        throw new HoldfastError(
+          'ETIMEDOUT',
+          `participant ${dead} died, and cannot be cleaned up while a living one stands still in the middle of an operation; is a process of the region stopped?`,
+        );
+      });
+    } catch (error) {
+      // Who reaps a dead participant has its lock, which makes it look alive: that is over soon, and its slot is free then.
+      if (looks === FULL_LOOKS || !isHoldfastError(error, 'EUSERS')) throw error;
+      wait(words, event, seen, FULL_LOOK_MS);
+    }
+  }
 }
 
 /**

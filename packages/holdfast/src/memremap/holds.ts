@@ -17,9 +17,6 @@ import { blocksOf } from './holders.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 
-/** How often an allocation is tried again that met somebody else's half-done claim, or a page that somebody is just freeing. */
-const BUSY_TRIES = 100;
-
 /** Called with the block's first page and its length in pages once nobody holds it and it may be used again. */
 export type PageFree = (frame: number, pages: number) => void;
 
@@ -74,11 +71,11 @@ export class Holds {
    */
   alloc(pages: number, unusedBytes: number): number {
     const memory = this.#memory;
-    const { frames, pool, pageBytes, maps } = memory.parts;
+    const { frames, pool, pageBytes, maps, patience } = memory.parts;
     const bytes = pages * pageBytes;
     memory.enter();
     try {
-      for (let tries = 0; tries < BUSY_TRIES; tries++) {
+      for (let tries = 0; tries < patience; tries++) {
         const address = pool.alloc(bytes);
         if (address < 0) {
           // Another may be in the middle of a claim that it gives back; one that died there is found by the caller, who reaps.
@@ -122,7 +119,7 @@ export class Holds {
     const memory = this.#memory;
     const frames = this.#frames;
     if (this.#again(frame)) return;
-    for (let tries = 0; tries < BUSY_TRIES; tries++) {
+    for (let tries = 0; tries < memory.parts.patience; tries++) {
       let isHeld = false;
       let freed: Freed | undefined;
       memory.enter();

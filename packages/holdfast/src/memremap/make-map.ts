@@ -16,9 +16,6 @@ import * as M from './pgmap.layout.ts';
 import { cancelMap, endOf, firstUsable, type MapSpec, reserveMap } from './registry.ts';
 import { addRoom, openRoom, removeRoom } from './room.ts';
 
-/** How often a block is asked for again that somebody is just freeing. */
-const FREEING_TRIES = 100;
-
 /** The steps, in order. A test can make each one fail. */
 export type MapStep = 'reserve' | 'descriptors' | 'reference' | 'room' | 'content' | 'publish';
 
@@ -139,7 +136,7 @@ function undone(error: unknown, undo: () => void): unknown {
  * @throws EBUSY when a block stays half freed: a participant stands still in the middle of that, or its descriptor was damaged
  */
 export function makeResident(memory: Memory, map: MapWords, content: ContentSpec): void {
-  const { words, event, frames, pageBytes } = memory.parts;
+  const { words, event, frames, pageBytes, patience } = memory.parts;
   const end = endOf(memory.parts, map);
   for (let at = firstUsable(memory.parts, map), left = content.bytes; at < end; at += content.blockPages) {
     const pages = Math.min(content.blockPages, end - at);
@@ -153,7 +150,7 @@ export function makeResident(memory: Memory, map: MapWords, content: ContentSpec
         return isIdle || frames.setResident(at);
       });
       if (isDone) break;
-      if (tries === FREEING_TRIES) {
+      if (tries === patience) {
         throw new HoldfastError(
           'EBUSY',
           `page ${at} is being freed by a participant that does not finish; is a process stopped?`,

@@ -49,6 +49,10 @@ export interface MemoryParts {
   readonly now: () => number;
   /** Wakes whoever listens to the region, in every process. Called outside of sections, and only for rare events. */
   readonly ring: () => void;
+  /** Called between two looks at who is inside a section; undefined: spins, then sleeps. */
+  readonly pause: ((looks: number) => void) | undefined;
+  /** How often is tried again what somebody else is in the middle of. */
+  readonly patience: number;
 }
 
 /** How long an operation waits at the closed gate for a recovery to end, in one slice, before it asks whether the one who recovers still lives. */

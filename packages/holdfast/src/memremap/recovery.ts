@@ -115,11 +115,12 @@ const LOOKS_MAX = 130;
  * @returns false when a living participant stood still inside for too long: come back later
  */
 export function everyoneOutside(parts: MemoryParts, me: number): boolean {
-  const { sections, participants } = parts;
+  const { sections, participants, pause } = parts;
   const period = sections.grace({ isAlive: (slot) => participants.isAlive(slot), self: me });
   for (let looks = 1; !period.poll(); looks++) {
     if (looks === LOOKS_MAX) return false;
-    period.pause(looks);
+    if (pause !== undefined) pause(looks);
+    else period.pause(looks);
   }
   return true;
 }
