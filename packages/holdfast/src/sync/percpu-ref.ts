@@ -13,11 +13,11 @@
  * compare-and-swap while atomic. A switch to atomic: two barriers and one pass over the slots. 64 bytes a slot, 64 for the head.
  *
  * Does not: count above 2^30 - 1 references (of which it notices excess only while atomic), tell who holds them, notice a put too
- * many while per-CPU, nor survive by itself a death between two steps of a change of mode: see `isSettled` and `rebuild`.
+ * many while per-CPU, nor survive by itself a death between two steps of a change of life or mode: see `rebuild`.
  *
  * Kernel counterpart: lib/percpu-refcount.c. Differences: misuse is refused without effect instead of warned about; amounts are
  * never zeroed, so a slot's word has one writer for ever; no lock around callbacks and none common to all refs; release is over
- * before the drain is signalled. Protocol page: docs/percpu-ref.md.
+ * before the drain is signalled. Protocol page: docs/percpu-ref.md. Scenarios: test/explore/percpu-ref*.
  */
 import { HoldfastError } from '../errors.ts';
 import {
@@ -70,6 +70,8 @@ export interface PercpuRefOptions {
   readonly release: (ref: PercpuRef) => void;
   /** Default: blocks, with short sleeps. */
   readonly until?: Until | undefined;
+  /** Looks before the first sleep, when it blocks; default 100: most changes are a matter of microseconds. */
+  readonly spins?: number | undefined;
   /** Asymmetric barrier, see rcu. Without it each get and put is an atomic add; all attached objects must agree on which. */
   readonly barrier?: Barrier | undefined;
   /** Whether the participant in the slot lives; the dead are not waited for. */
@@ -123,6 +125,7 @@ export function untilAsync(schedule: (callback: () => void) => void): Until {
 export class PercpuRef extends PercpuSlots {
   readonly #release: (ref: PercpuRef) => void;
   readonly #until: Until;
+  readonly #spins: number;
   readonly #isAlive: ((slot: number) => boolean) | undefined;
 
   /**
@@ -137,6 +140,7 @@ export class PercpuRef extends PercpuSlots {
     super(words, at, slots, options.barrier);
     this.#release = options.release;
     this.#until = options.until ?? ((ready, then) => this.#block(ready, then));
+    this.#spins = options.spins ?? SPINS;
     this.#isAlive = options.isAlive;
   }
 
@@ -439,8 +443,9 @@ export class PercpuRef extends PercpuSlots {
   }
 
   /**
-   * Whether no change of life or mode, and no release, is half done. If it stays false although nobody alive is doing one, its
-   * doer has died: `rebuild`.
+   * Whether no change of life or mode, and no release, is seen half done. If it stays false although nobody alive is doing one, its
+   * doer has died: `rebuild`. True is no proof: who dies with the initial reference out of STATE and still in COUNT, or the other
+   * way round, leaves a count that is one too high and looks settled. So after a death in an operation, `rebuild` in any case.
    */
   isSettled(): boolean {
     const state = Atomics.load(this.head, STATE);
@@ -653,8 +658,11 @@ export class PercpuRef extends PercpuSlots {
 
   /** Waits in this thread: looks again and again, then sleeps between looks. */
   #block(ready: () => boolean, then: () => void): void {
-    for (let polls = 1; !ready(); polls++) {
-      if (polls > SPINS) wait(this.head, STATE, Atomics.load(this.head, STATE), SLEEP_MS);
+    for (let polls = 1; ; polls++) {
+      // ORDER: the word first, the condition next: what makes it true in between changes the word that we sleep on (X15).
+      const state = Atomics.load(this.head, STATE);
+      if (ready()) break;
+      if (polls > this.#spins) wait(this.head, STATE, state, SLEEP_MS);
     }
     then();
   }

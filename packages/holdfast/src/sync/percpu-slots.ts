@@ -11,6 +11,7 @@
  * Cost: 1 to 1.5 ns to count with a barrier, one atomic add without. No line is ever written by two participants with a barrier.
  *
  * Kernel counterpart: this_cpu_add under rcu_read_lock. The kernel needs no mark: a context switch proves that a CPU is out of it.
+ * Scenarios: test/explore/percpu-ref*.
  */
 import { HoldfastError } from '../errors.ts';
 import { CENTRAL, CLOSED, HEAD_WORDS, MARK, SLOT_SHIFT, SLOT_WORDS, STATE } from './percpu-ref.layout.ts';
@@ -77,7 +78,8 @@ export abstract class PercpuSlots {
     words[index] = amount;
     if ((words[FAST_STATE]! & FAST_CENTRAL) === 0) {
       // ORDER: amount and end of the mark in one store: who sees the mark gone sees the amount. What the caller did with the
-      // thing before a put may be visible only later (arm64): the second barrier of the grace period makes up for it.
+      // thing before a put comes before the mark, and so before the first barrier of the grace period, also where this store may
+      // be visible earlier (arm64).
       words[index] = (amount + (2 * change - FAST_MARK)) | 0;
       return true;
     }

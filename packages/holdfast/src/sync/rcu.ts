@@ -16,7 +16,7 @@
  * or wait for participants that are outside, however busy or asleep they are.
  *
  * Kernel counterpart: rcu_read_lock, rcu_read_unlock, synchronize_rcu. There a context switch proves that a reader is outside;
- * we have no scheduler to ask, so each participant says so itself. Protocol page: docs/rcu.md.
+ * we have no scheduler to ask, so each participant says so itself. Protocol page: docs/rcu.md. Scenarios: test/explore/rcu.
  */
 import { HoldfastError } from '../errors.ts';
 import { wait } from './wait.ts';

@@ -8,7 +8,7 @@
  * Cost: a change in the same process wakes at once; one from another process is seen after 1 ms at first, after 16 ms in long waits.
  * Does not: run on a thread that may not block (a browser's main thread); there, poll from the event loop.
  *
- * Kernel counterpart: wait_event and wake_up on a wait queue; ours has no queue, the word is all.
+ * Kernel counterpart: wait_event and wake_up on a wait queue; ours has no queue, the word is all. Scenarios: test/explore/wait.
  */
 import { HoldfastError } from '../errors.ts';
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isHoldfastError } from '../../src/errors.ts';
 import { LINE_WORDS, Sections } from '../../src/sync/rcu.ts';
-import { explore, type Thread } from './explore.ts';
 
 const SLOTS = 3;
 
@@ -193,62 +192,4 @@ test('who is inside cannot wait for a grace period of its own', () => {
   refused('EDEADLK', () => sections.grace({ self: 1 }));
   sections.leave(1);
   sections.synchronize({ self: 1 });
-});
-
-test('in every interleaving: who recovers with the gate closed and everybody outside is alone', () => {
-  const GATE = SLOTS * LINE_WORDS;
-  const DATA = GATE + 1;
-  const words = new Int32Array(new SharedArrayBuffer((SLOTS + 1) * LINE_WORDS * 4));
-  const user =
-    (slot: number): Thread =>
-    ({ note }) => {
-      const sections = new Sections(words, 0, SLOTS);
-      sections.enter(slot);
-      // ORDER: the gate after the enter.
-      if (Atomics.load(words, GATE) === 0 && Atomics.add(words, DATA, 1) < 0) note('met the recoverer');
-      sections.leave(slot);
-    };
-  const recoverer: Thread = ({ note, until }) => {
-    const sections = new Sections(words, 0, SLOTS);
-    Atomics.store(words, GATE, 1);
-    const period = sections.grace();
-    until(
-      () => period.poll(),
-      () => {
-        Atomics.add(words, DATA, -100);
-        note('recovered');
-        Atomics.add(words, DATA, 100);
-      },
-    );
-  };
-  const { outcomes } = explore(words, [user(0), user(1), recoverer], () => {}, 4);
-  assert.deepEqual(outcomes, ['recovered']);
-});
-
-test('in some interleaving: who looks at the gate before the enter meets the recoverer', () => {
-  // The test of the test above.
-  const GATE = SLOTS * LINE_WORDS;
-  const DATA = GATE + 1;
-  const words = new Int32Array(new SharedArrayBuffer((SLOTS + 1) * LINE_WORDS * 4));
-  const user: Thread = ({ note }) => {
-    const sections = new Sections(words, 0, SLOTS);
-    if (Atomics.load(words, GATE) !== 0) return;
-    sections.enter(0);
-    if (Atomics.add(words, DATA, 1) < 0) note('met the recoverer');
-    sections.leave(0);
-  };
-  const recoverer: Thread = ({ until }) => {
-    const sections = new Sections(words, 0, SLOTS);
-    Atomics.store(words, GATE, 1);
-    const period = sections.grace();
-    until(
-      () => period.poll(),
-      () => {
-        Atomics.add(words, DATA, -100);
-        Atomics.add(words, DATA, 100);
-      },
-    );
-  };
-  const { outcomes } = explore(words, [user, recoverer], () => {});
-  assert.deepEqual(outcomes, ['', 'met the recoverer']);
 });
