@@ -25,6 +25,8 @@ export interface PartResult {
   readonly found?: { readonly kind: FailureKind; readonly text: string; readonly schedule: readonly number[] };
   /** What all parts must know from the start: then the other numbers mean nothing. */
   readonly learned?: Features;
+  /** It was too large: parts to be searched in its place. The other numbers are those of cutting it. */
+  readonly pieces?: readonly Part[];
 }
 
 export interface Limits {

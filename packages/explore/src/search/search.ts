@@ -18,7 +18,7 @@ import { Pct } from './random.ts';
 import type { Reduction } from './reduction.ts';
 import { runSchedule } from './replay.ts';
 import { stuckFailure } from './stuck.ts';
-import { cut, type Part, searchOf } from './units.ts';
+import { type Cut, cut, type Part, searchOf, whole } from './units.ts';
 
 /** Options with every default filled in. */
 export interface Settings {
@@ -85,6 +85,7 @@ const RANDOM_DEPTH = 3;
 /** Executions between two looks at the clock. */
 const CLOCK_EVERY = 128;
 const PROGRESS_MS = 200;
+const NO_CUT: Cut = { parts: [], redundant: 0 };
 
 export class Search {
   readonly counts: Counts = {
@@ -154,6 +155,19 @@ export class Search {
       this.#hasEnded = false;
       yield* this.#eachDeath((death) => this.#random(death));
     }
+  }
+
+  /** Cuts a part of an exhaustive phase into at least `wanted` smaller ones, if it has so many. */
+  cutPart(part: Part, wanted: number): Cut {
+    this.features = part.features;
+    let cuts: Cut = NO_CUT;
+    atOnce(
+      // biome-ignore lint/correctness/useYield: it asks for nothing, but stands where others do
+      this.#once(part.death, false, function* (engine) {
+        cuts = cut(engine, part, wanted);
+      }),
+    );
+    return cuts;
   }
 
   /** Searches one part of an exhaustive phase. */
@@ -323,19 +337,18 @@ export class Search {
   *#inParts(partner: Partner, death: Death | undefined): Paced<boolean> {
     const { counts } = this;
     for (;;) {
-      let parts: readonly Part[] = [];
-      let redundant = 0;
       const search = this;
+      let cuts: Cut = NO_CUT;
       // biome-ignore lint/correctness/useYield: it asks for nothing, but stands where others do
       yield* this.#with(death, false, function* (engine) {
-        ({ parts, redundant } = cut(engine, { features: search.features, death }, partner.wanted));
+        cuts = cut(engine, whole(search.features, death), partner.wanted);
       });
       if (this.found !== undefined) return false;
       const limits = {
         executions: this.#settings.executionsMax - counts.executions,
         ms: this.#settings.msMax - this.ms,
       };
-      const sum = partner.share(parts, limits, (executions) => {
+      const sum = partner.share(cuts.parts, limits, (executions) => {
         this.#tellProgress('exhaustive', counts.executions + executions, counts.deepest);
       });
       if (typeof sum === 'string') {
@@ -350,7 +363,7 @@ export class Search {
       for (const name of ['executions', 'traces', 'blocked', 'failed', 'redundant', 'timeouts', 'steps'] as const) {
         counts[name] += sum[name];
       }
-      counts.redundant += redundant;
+      counts.redundant += cuts.redundant;
       counts.deepest = Math.max(counts.deepest, sum.deepest);
       for (const final of sum.finals) counts.finals.add(final);
       for (const site of sum.sites) this.#watch(site);

@@ -16,7 +16,7 @@ export class SourceSets extends Reduction {
   readonly #prefix: readonly number[];
   readonly #sleepers: readonly Sleeper[];
   /** By depth: actors that are to go from there; the first is the one being explored. */
-  readonly #chosen: number[][] = [];
+  protected readonly chosen: number[][] = [];
 
   constructor(engine: Engine, prefix: readonly number[], sleepers: readonly Sleeper[]) {
     super(engine, prefix.length, false);
@@ -25,13 +25,13 @@ export class SourceSets extends Reduction {
   }
 
   protected override enter(depth: number): void {
-    this.#chosen[depth] = [];
+    this.chosen[depth] = [];
     if (depth !== this.root) return;
     for (const { actor, footprint } of this.#sleepers) this.putToSleep(depth, actor, footprint);
   }
 
   protected override planned(depth: number): number {
-    if (depth >= this.root) return this.#chosen[depth]![0] ?? -1;
+    if (depth >= this.root) return this.chosen[depth]![0] ?? -1;
     const actor = this.#prefix[depth]!;
     if (!this.couldGo(actor))
       throw new Error(`the part does not fit the code: in step ${depth + 1} actor ${actor} cannot move`);
@@ -39,20 +39,20 @@ export class SourceSets extends Reduction {
   }
 
   protected override begin(depth: number, actor: number): void {
-    this.#chosen[depth]!.push(actor);
+    this.chosen[depth]!.push(actor);
   }
 
   protected override took(): void {}
 
   protected override leave(depth: number): boolean {
-    const chosen = this.#chosen[depth]!;
+    const chosen = this.chosen[depth]!;
     chosen.shift();
     return chosen.length > 0;
   }
 
   /** One of the plan's initials has to go from here; which one does not matter. */
   protected override plant(depth: number, plan: Planned[]): void {
-    const chosen = this.#chosen[depth]!;
+    const chosen = this.chosen[depth]!;
     for (let actor = 0; actor < this.actors; actor++) {
       const isTaken = this.asleep(depth, actor) >= 0 || chosen.includes(actor);
       if (isTaken && this.placeIn(plan, actor) >= 0) return;

@@ -7,9 +7,8 @@
  */
 import type { Features } from '../model/memory.ts';
 import type { Engine } from '../run/engine.ts';
-import { Reduction } from './reduction.ts';
 import type { Death } from './search.ts';
-import { SourceSets } from './source.ts';
+import { type Sleeper, SourceSets } from './source.ts';
 
 /** A part of one exhaustive search. */
 export interface Part {
@@ -24,57 +23,74 @@ export interface Part {
 /** Depth at which no further parts are looked for: a scenario in which so few steps can differ is over before that. */
 const DEPTH_MAX = 40;
 
+export interface Cut {
+  readonly parts: readonly Part[];
+  /** Prefixes that were given up, since others have all that follows. */
+  readonly redundant: number;
+}
+
+/** The whole of a search. */
+export function whole(features: Features, death: Death | undefined): Part {
+  return { features, death, prefix: [], asleep: [] };
+}
+
 /**
- * Cuts the search into at least `wanted` parts, if it has so many.
+ * Cuts a part into at least `wanted` smaller ones, if it has so many.
  *
- * @param engine one that has started and stands at its beginning; it may learn something or fail on the way
- * @returns the parts, and how many prefixes were given up because others have all that follows
+ * @param engine one of its features and death, that has started; it may learn something or fail on the way: then there are no parts
  */
-export function cut(
-  engine: Engine,
-  { features, death }: Pick<Part, 'features' | 'death'>,
-  wanted: number,
-): { readonly parts: readonly Part[]; readonly redundant: number } {
-  for (let limit = 1; ; limit++) {
+export function cut(engine: Engine, part: Part, wanted: number): Cut {
+  const { features, death, prefix } = part;
+  for (let limit = prefix.length + 1; ; limit++) {
     const parts: Part[] = [];
     let redundant = 0;
     let isOpen = false;
-    const expansion = new Expansion(engine, limit);
+    const expansion = new Expansion(engine, part, limit);
     do {
       engine.extend(expansion);
       if (!engine.isGoing) return { parts: [], redundant: 0 };
       if (expansion.cut) redundant++;
-      else
+      else {
         parts.push({
           features,
           death,
           prefix: [...engine.actor.subarray(0, engine.depth)],
-          asleep: expansion.sleepers(),
+          asleep: expansion.asleepHere(),
         });
+      }
       if (engine.depth === limit) isOpen = true;
     } while (expansion.next());
-    if (parts.length >= wanted || !isOpen || limit === DEPTH_MAX) return { parts, redundant };
+    if (parts.length >= wanted || !isOpen || limit - prefix.length === DEPTH_MAX) return { parts, redundant };
   }
 }
 
 /** The search of a part, on an engine of its features and death. */
-export function searchOf(engine: Engine, { prefix, asleep }: Part): SourceSets {
-  const sleepers = asleep.map(([actor, entries]) => ({
-    actor,
-    footprint: engine.memory.footprints.intern([...entries]),
-  }));
-  return new SourceSets(engine, prefix, sleepers);
+export function searchOf(engine: Engine, part: Part): SourceSets {
+  return new SourceSets(engine, part.prefix, sleepersOf(engine, part));
 }
 
-/** All that can go, down to a depth. */
-class Expansion extends Reduction {
-  readonly #limit: number;
-  /** By depth: actors that are still to go; the first is on its way. */
-  readonly #chosen: number[][] = [];
+function sleepersOf({ memory }: Engine, { asleep }: Part): Sleeper[] {
+  return asleep.map(([actor, entries]) => ({ actor, footprint: memory.footprints.intern([...entries]) }));
+}
 
-  constructor(engine: Engine, limit: number) {
-    super(engine, 0, false);
+/** All that can go below a part, down to a depth. */
+class Expansion extends SourceSets {
+  readonly #limit: number;
+
+  constructor(engine: Engine, part: Part, limit: number) {
+    super(engine, part.prefix, sleepersOf(engine, part));
     this.#limit = limit;
+  }
+
+  /** What is asleep where the expansion stands. */
+  asleepHere(): Part['asleep'] {
+    const { depth, memory } = this.engine;
+    const found: [number, number[]][] = [];
+    for (let actor = 0; actor < this.actors; actor++) {
+      const footprint = this.asleep(depth, actor);
+      if (footprint >= 0) found.push([actor, [...memory.footprints.entries[footprint]!]]);
+    }
+    return found;
   }
 
   protected override choose(depth: number): number {
@@ -83,43 +99,14 @@ class Expansion extends Reduction {
     return -1;
   }
 
-  /** What is asleep where the expansion stands, after an execution that was not cut. */
-  sleepers(): Part['asleep'] {
-    const { depth } = this.engine;
-    const { footprints } = this.engine.memory;
-    const found: [number, number[]][] = [];
-    for (let actor = 0; actor < this.actors; actor++) {
-      const footprint = this.asleep(depth, actor);
-      if (footprint >= 0) found.push([actor, [...footprints.entries[footprint]!]]);
-    }
-    return found;
-  }
-
-  protected override enter(depth: number): void {
-    this.#chosen[depth] = [];
-  }
-
-  protected override planned(depth: number): number {
-    return this.#chosen[depth]![0] ?? -1;
-  }
-
   protected override begin(depth: number, first: number): void {
-    const chosen = this.#chosen[depth]!;
-    chosen.push(first);
+    super.begin(depth, first);
     for (let actor = 0; actor < this.actors; actor++) {
-      if (actor !== first && this.asleep(depth, actor) < 0 && this.engine.machine.canMove(actor)) chosen.push(actor);
+      if (actor === first || this.asleep(depth, actor) >= 0 || !this.engine.machine.canMove(actor)) continue;
+      this.chosen[depth]!.push(actor);
     }
   }
 
-  protected override took(): void {}
-
-  protected override leave(depth: number): boolean {
-    const chosen = this.#chosen[depth]!;
-    chosen.shift();
-    return chosen.length > 0;
-  }
-
-  protected override plant(): void {}
-
+  /** Everything is planned already. */
   protected override reverse(): void {}
 }

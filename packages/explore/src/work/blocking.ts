@@ -3,9 +3,9 @@
  * sleeps. `receiveMessageOnPort` takes the answer without an event loop of its own.
  */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import { hashOf } from '../report/replay-string.ts';
 import type { Program } from '../run/program.ts';
 import type { Limits, Partner, PartResult } from '../search/partner.ts';
+import { hashOf } from '../search/replay-string.ts';
 import type { Settings } from '../search/search.ts';
 import type { Part } from '../search/units.ts';
 import { ANSWERED, EXECUTIONS, makeControl, STOP } from './control.ts';
@@ -14,6 +14,9 @@ import type { ScenarioRef, Unit } from './unit.ts';
 
 /** Units for each worker: they differ in size, and the last ones should not keep the others waiting. */
 export const UNITS_PER_WORKER = 20;
+
+/** Some seconds of work, mostly. */
+const CUT_AFTER = 500_000;
 
 const LOOK_MS = 200;
 
@@ -55,11 +58,13 @@ export class BlockingPartner implements Partner {
           maxTimeouts,
           maxSteps,
           selfCheck,
-          msMax: limits.ms,
-          executionsMax: limits.executions,
+          // As JSON, there is no infinity.
+          msMax: Math.min(limits.ms, Number.MAX_SAFE_INTEGER),
+          executionsMax: Math.min(limits.executions, Number.MAX_SAFE_INTEGER),
         },
         countsFailures,
         part,
+        cutAfter: CUT_AFTER,
       }),
     );
     const control = makeControl();

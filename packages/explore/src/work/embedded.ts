@@ -5,7 +5,7 @@
  * starts the workers and gathers what they come to. An asynchronous twin would have been a second function to learn, and all that tests
  * gain from it is an event loop that nobody uses meanwhile.
  */
-import { type MessagePort, MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { port } from '../port.ts';
 import type { Program } from '../run/program.ts';
 import type { Partner } from '../search/partner.ts';
@@ -28,6 +28,9 @@ export function embedded(program: Program, settings: Settings, file: string | un
   const start = (): MessagePort | string => {
     if (ours !== undefined) return ours;
     if (file === undefined) return 'the scenario was not made by scenario(), so nobody knows which file exports it';
+    // Importing it would run it: a test file its tests, a script itself, which would come here again.
+    if (file === process.argv[1])
+      return `${file} is what this process runs; export the scenario from a module of its own`;
     const { port1, port2 } = new MessageChannel();
     const ready = new Int32Array(new SharedArrayBuffer(4));
     const data: CoordinatorData = { port: port2, size: settings.workers, transforms: port.transformed, ready };

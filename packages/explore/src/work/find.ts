@@ -1,8 +1,8 @@
 /** find: scenarios by file and name. The file is imported, so that a worker has the very code that is explored. */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { hashOf } from '../report/replay-string.ts';
-import { prepare, type Program } from '../run/program.ts';
+import { type Program, prepare } from '../run/program.ts';
+import { hashOf } from '../search/replay-string.ts';
 import type { MemoryMode, Scenario } from '../types.ts';
 import { readTable, scenarioOfEntry } from './table.ts';
 import type { ScenarioRef } from './unit.ts';
@@ -37,16 +37,25 @@ function isScenario(value: unknown): value is Scenario {
   return typeof threads === 'object' && threads !== null && typeof buffers === 'object' && buffers !== null;
 }
 
+/** A scenario without a name of its own is called as it is exported. */
+export function named({ name, scenario }: Named): Scenario {
+  return scenario.name === undefined ? { ...scenario, name } : scenario;
+}
+
 /** The program of a scenario that another process knows. @throws NotFound with what to do */
 export async function programOf(ref: ScenarioRef, memory: MemoryMode): Promise<Program> {
   let exported: readonly Named[];
   try {
     exported = await scenariosOf(ref.file);
   } catch (error) {
-    throw new NotFound(`${ref.file} cannot be imported by itself: ${error instanceof Error ? error.message : String(error)}`);
+    throw new NotFound(
+      `${ref.file} cannot be imported by itself: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
   const candidates = exported.filter(({ name }) => ref.name === undefined || name === ref.name);
-  const fitting = candidates.map(({ scenario }) => prepare(scenario, memory)).filter((p) => hashOf(p) === ref.hash);
+  const fitting = candidates
+    .map((one) => prepare(ref.name === undefined ? one.scenario : named(one), memory))
+    .filter((program) => hashOf(program) === ref.hash);
   if (fitting.length === 1) return fitting[0]!;
   throw new NotFound(
     fitting.length > 1

@@ -36,27 +36,27 @@ export async function gather(
   };
   const started = performance.now();
   const clock = setInterval(() => {
-    const isSpent =
-      performance.now() - started >= limits.ms || Atomics.load(control, EXECUTIONS) >= limits.executions;
+    const isSpent = performance.now() - started >= limits.ms || Atomics.load(control, EXECUTIONS) >= limits.executions;
     if (isSpent || Atomics.load(control, STOP) !== 0) end();
   }, LOOK_MS);
   const batch = randomUUID();
+  let count = 0;
+  const have = async (unit: Unit): Promise<void> => {
+    const key = `${batch}-${count++}`;
+    names(key);
+    const result = await queue.put(key, unit, over.signal);
+    if ('impossible' in result) {
+      impossible ??= result.impossible;
+      end();
+      return;
+    }
+    sum.add(result);
+    Atomics.add(control, EXECUTIONS, result.executions);
+    if (result.found !== undefined || result.learned !== undefined) end();
+    await Promise.all((result.pieces ?? []).map((part) => have({ ...unit, part })));
+  };
   try {
-    await Promise.all(
-      units.map(async (unit, number) => {
-        const key = `${batch}-${number}`;
-        names(key);
-        const result = await queue.put(key, unit, over.signal);
-        if ('impossible' in result) {
-          impossible ??= result.impossible;
-          end();
-          return;
-        }
-        sum.add(result);
-        Atomics.add(control, EXECUTIONS, result.executions);
-        if (result.found !== undefined || result.learned !== undefined) end();
-      }),
-    );
+    await Promise.all(units.map(have));
   } finally {
     clearInterval(clock);
     end();

@@ -4,11 +4,14 @@ import { type Control, EXECUTIONS, signalOf } from './control.ts';
 import { NotFound, programOf } from './find.ts';
 import { NOTHING_DONE, type Unit, type UnitResult } from './unit.ts';
 
+/** Into how many a unit is cut that is too large: one of them will be large again. */
+const PIECES = 12;
+
 const NOT_LOOKING: Onlooker = { ended() {}, again() {} };
 
 /** @param control by which it is stopped, and tells how far it is */
 export async function runUnit(
-  { scenario, settings, countsFailures, part }: Unit,
+  { scenario, settings, countsFailures, part, cutAfter }: Unit,
   control: Control,
 ): Promise<UnitResult> {
   const signal = signalOf(control);
@@ -25,23 +28,35 @@ export async function runUnit(
     Atomics.add(control, EXECUTIONS, executions - told);
     told = executions;
   };
-  const search = new Search(
-    program,
-    {
-      ...settings,
-      mode: 'exhaustive',
-      crash: [],
-      preemptions: 0,
-      seed: 0,
-      workers: 1,
-      isAsync: false,
-      signal,
-      onProgress: ({ executions }) => tell(executions),
-    },
-    countsFailures ? NOT_LOOKING : undefined,
-  );
+  const search = (executionsMax: number): Search =>
+    new Search(
+      program,
+      {
+        ...settings,
+        executionsMax: Math.min(settings.executionsMax, executionsMax),
+        mode: 'exhaustive',
+        crash: [],
+        preemptions: 0,
+        seed: 0,
+        workers: 1,
+        isAsync: false,
+        signal,
+        onProgress: ({ executions }) => tell(executions),
+      },
+      countsFailures ? NOT_LOOKING : undefined,
+    );
   try {
-    return search.searchPart(part);
+    const result = search(cutAfter).searchPart(part);
+    const isTooLarge =
+      !result.isDone &&
+      result.executions >= cutAfter &&
+      result.found === undefined &&
+      result.learned === undefined &&
+      !signal.aborted;
+    if (!isTooLarge) return result;
+    const { parts, redundant } = search(Number.POSITIVE_INFINITY).cutPart(part, PIECES);
+    if (parts.length > 1) return { ...NOTHING_DONE, redundant, isDone: true, pieces: parts };
+    return search(Number.POSITIVE_INFINITY).searchPart(part);
   } finally {
     tell(0); // from here on its result counts
   }

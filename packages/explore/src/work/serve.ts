@@ -1,6 +1,7 @@
 /** serve: takes units from a queue and has them done, until the queue is closed. */
-import { type Pool, ThreadDied } from './pool.ts';
+
 import type { Control } from './control.ts';
+import { type Pool, ThreadDied } from './pool.ts';
 import type { Queue, Taken } from './queue.ts';
 import type { UnitResult } from './unit.ts';
 
@@ -19,7 +20,11 @@ export interface ServeOptions {
 }
 
 /** @returns when the queue is closed and all that was taken is over */
-export async function serve(queue: Queue, pool: Pool, { count, control, prepare, onDone }: ServeOptions): Promise<void> {
+export async function serve(
+  queue: Queue,
+  pool: Pool,
+  { count, control, prepare, onDone }: ServeOptions,
+): Promise<void> {
   const loop = async (): Promise<void> => {
     for (;;) {
       const taken = await queue.take();

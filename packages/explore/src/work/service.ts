@@ -1,7 +1,7 @@
 /** service: does the units of searches that ask for it, with the threads of this process and whoever else takes from the queue. */
 import type { MessagePort } from 'node:worker_threads';
 import type { PartResult } from '../search/partner.ts';
-import { ANSWERED, type Control, makeControl } from './control.ts';
+import { ANSWERED, type Control, makeControl, STOP } from './control.ts';
 import { gather, type Request } from './gather.ts';
 import type { Pool } from './pool.ts';
 import type { Queue } from './queue.ts';
@@ -12,6 +12,7 @@ export class Service {
   readonly #pool: Pool;
   /** Of units that were put here and are not over. */
   readonly #controls = new Map<string, Control>();
+  /** Of units that others put. */
   readonly #foreign = makeControl();
   #serving: Promise<void> | undefined;
 
@@ -47,6 +48,7 @@ export class Service {
   }
 
   async close(): Promise<void> {
+    Atomics.store(this.#foreign, STOP, 1);
     await this.#queue.close();
     await this.#serving;
   }

@@ -83,7 +83,8 @@ export function readTable(file: string): TableEntry[] {
   const traces = list('traces').map((raw, i): TraceEntry => {
     const entry = common(raw, raw?.program, `traces[${i}]`);
     const expected = { traces: raw.traces, blocked: raw.blocked, failed: raw.failed, finals: raw.finals };
-    if (typeof raw.traces !== 'number') throw new Error(`${file}: ${entry.title} does not say how many "traces" it has`);
+    if (typeof raw.traces !== 'number')
+      throw new Error(`${file}: ${entry.title} does not say how many "traces" it has`);
     return { ...entry, kind: 'traces', expected, leastPreemptions: raw.violation?.leastPreemptions };
   });
   const behaviours = list('behaviours').map((raw, i): BehaviourEntry => {
@@ -92,7 +93,11 @@ export function readTable(file: string): TableEntry[] {
     for (const mode of ['sc', 'tso'] as const) {
       const known = raw[mode];
       if (known === undefined) continue;
-      modes[mode] = { finished: known.finished ?? [], deadlocks: known.deadlocks ?? [], failure: known.failure === true };
+      modes[mode] = {
+        finished: known.finished ?? [],
+        deadlocks: known.deadlocks ?? [],
+        failure: known.failure === true,
+      };
     }
     return { ...entry, kind: 'behaviour', crash: raw.crash, crashPoints: raw.crashPoints, modes };
   });
@@ -131,7 +136,9 @@ function isListOf<T extends 'string' | 'number'>(
 export function scenarioOfEntry({ title, bodies, cells, init, spawned }: TableEntry): Scenario {
   const threads: Record<string, Scenario['threads'][string]> = {};
   for (const [t, body] of bodies.entries()) {
-    const run = new Function('$plain', 'm', ...HELPERS, transformBody(body, '$plain')) as (...given: unknown[]) => unknown;
+    const run = new Function('$plain', 'm', ...HELPERS, transformBody(body, '$plain')) as (
+      ...given: unknown[]
+    ) => unknown;
     threads[`t${t}`] = ({ m }, sim) => run(hooks, new Int32Array(m!), ...helpersOf(sim));
   }
   return {

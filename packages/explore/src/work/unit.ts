@@ -4,9 +4,10 @@
  * It is a small JSON value, and what comes of it depends on nothing else than the code of the scenario. So it does not matter how
  * often, where and in which order units are done, as long as each is counted once.
  */
-import type { Part } from '../search/units.ts';
+
 import type { PartResult } from '../search/partner.ts';
 import type { Settings } from '../search/search.ts';
+import type { Part } from '../search/units.ts';
 
 /** Where a scenario is found: what is exported under a name, or the only export that has this hash. */
 export interface ScenarioRef {
@@ -17,7 +18,10 @@ export interface ScenarioRef {
 }
 
 /** The settings that make a difference for what is found. */
-export type UnitSettings = Pick<Settings, 'memory' | 'timeouts' | 'maxTimeouts' | 'maxSteps' | 'selfCheck' | 'msMax' | 'executionsMax'>;
+export type UnitSettings = Pick<
+  Settings,
+  'memory' | 'timeouts' | 'maxTimeouts' | 'maxSteps' | 'selfCheck' | 'msMax' | 'executionsMax'
+>;
 
 export interface Unit {
   readonly scenario: ScenarioRef;
@@ -25,6 +29,8 @@ export interface Unit {
   /** Whether failed checks are counted, and the search goes on. */
   readonly countsFailures: boolean;
   readonly part: Part;
+  /** Executions after which it is cut into smaller ones: units differ in size, and nobody knows by how much before. */
+  readonly cutAfter: number;
 }
 
 /** What it came to, or why it could not be done: then it is of no use to try again. */
@@ -38,6 +44,7 @@ export const NOTHING_DONE: PartResult = {
   redundant: 0,
   deepest: 0,
   timeouts: 0,
+  steps: 0,
   finals: [],
   sites: [],
   hasDied: false,
@@ -64,6 +71,7 @@ export class Sum {
       redundant: total.redundant + result.redundant,
       deepest: Math.max(total.deepest, result.deepest),
       timeouts: total.timeouts + result.timeouts,
+      steps: total.steps + result.steps,
       finals: [],
       sites: [],
       hasDied: total.hasDied || result.hasDied,
