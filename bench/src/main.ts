@@ -21,6 +21,7 @@ const BENCHES: Record<string, () => Promise<{ readonly run: Run }>> = {
   holds: () => import('./holds.ts'),
   handoff: () => import('./handoff.ts'),
   teardown: () => import('./teardown.ts'),
+  explore: () => import('./explore.ts'),
 };
 
 /** Nanoseconds, for people. */

@@ -7,13 +7,14 @@ import { type Command, printError, UsageError } from './command.ts';
 import { demo } from './commands/demo.ts';
 import { destroy } from './commands/destroy.ts';
 import { doctor } from './commands/doctor.ts';
+import { explore } from './commands/explore.ts';
 import { list } from './commands/list.ts';
 import { replay } from './commands/replay.ts';
 import { show } from './commands/show.ts';
 import { nearest } from './nearest.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
-const COMMANDS: readonly Command[] = [list, show, destroy, demo, replay, doctor];
+const COMMANDS: readonly Command[] = [list, show, destroy, demo, replay, explore, doctor];
 
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = 'help', ...rest] = args;

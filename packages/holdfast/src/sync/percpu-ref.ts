@@ -455,8 +455,8 @@ export class PercpuRef extends PercpuSlots {
   }
 
   /**
-   * The number of references, with the initial one and that of a switch under way. Exact only while nobody gets or puts, and after
-   * `exit` only in whether it is zero.
+   * The number of references, with the initial one and that of a switch under way. Exact only while nobody gets, puts or changes the
+   * mode, and after `exit` only in whether it is zero.
    */
   count(): number {
     const count = Atomics.load(this.head, COUNT);

@@ -386,6 +386,20 @@ export const [toPercpuTso, toPercpuAtomic] = twoWays({
   },
 });
 
+export const acrossSlots = play('atomic', {
+  name: 'R3 R22 a switch to per-CPU against a get on one slot and its put on the other',
+  bound: 'one switch to per-CPU, one get, one put',
+  flags: INIT_ATOMIC,
+  threads: {
+    switcher: (actor: Actor) => actor.ref.switchToPercpu(),
+    holder: (actor: Actor) => {
+      actor.ref.get(0);
+      actor.ref.put(1);
+    },
+  },
+  end: (rest) => isHeld(rest, 1),
+});
+
 export const toPercpuAndKill = play('atomic', {
   name: 'R22 a switch to per-CPU and a kill after it, against a put',
   bound: 'one switch to per-CPU with a kill after it, one put',
@@ -465,6 +479,22 @@ export const [countedPercpu, countedAtomic] = ([ALLOW_REINIT, INIT_ATOMIC] as co
     },
   }),
 );
+
+export const countedSwitch = play('atomic', {
+  name: 'R15 an onlooker counts while the ref becomes per-CPU',
+  bound: 'one switch to per-CPU, one count',
+  flags: INIT_ATOMIC,
+  before: (ref) => ref.get(0),
+  threads: {
+    switcher: (actor: Actor) => actor.ref.switchToPercpu(),
+    // What it counts may be wrong at this moment: the slots hold something of an earlier time.
+    onlooker: (actor: Actor) => {
+      actor.ref.count();
+      actor.sim.check(!actor.ref.isZero(), 'zero while references are held');
+    },
+  },
+  end: (rest) => isHeld(rest, 2),
+});
 
 /** What one question says beside the last put of a killed ref. */
 const asked = (name: string, question: (actor: Actor) => boolean) =>
