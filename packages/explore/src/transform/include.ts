@@ -28,7 +28,8 @@ export function included(include?: readonly Include[]): (file: string) => boolea
   return (file) => {
     if (!SOURCES.test(file) || OWN_SOURCES.some((own) => file.startsWith(own))) return false;
     if (tests !== undefined) return tests.some((test) => test(file));
-    return !file.includes(`${sep}node_modules${sep}`);
+    // What is compiled of this package is its own tests; its examples are code like any other.
+    return !file.includes(`${sep}node_modules${sep}`) && !file.startsWith(join(OWN_ROOT, 'dist') + sep);
   };
 }
 

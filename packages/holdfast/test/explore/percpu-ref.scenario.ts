@@ -3,7 +3,7 @@
  * Deaths are in percpu-ref-death.scenario.ts, the errors of history in percpu-ref-history.scenario.ts.
  */
 import assert from 'node:assert/strict';
-import { ATOMIC, COUNT, STATE, SWITCHING } from '../../src/sync/percpu-ref.layout.ts';
+import { ATOMIC, COUNT, STATE, STICKY, SWITCHING } from '../../src/sync/percpu-ref.layout.ts';
 import { ALLOW_REINIT, INIT_ATOMIC, type PercpuRef } from '../../src/sync/percpu-ref.ts';
 import { type Actor, codeOf, everyWay, play, type Rest, twoWays } from './percpu-world.ts';
 
@@ -417,6 +417,16 @@ export const toPercpuAndKill = play('atomic', {
   end: isReleased,
 });
 
+export const syncAgainstBack = play('atomic', {
+  name: 'R21 a switch to atomic that blocks is not told that it is busy by the switch back of another',
+  bound: 'one switchToAtomicSync, one switch to per-CPU',
+  threads: {
+    switcher: (actor: Actor) => actor.ref.switchToAtomicSync(),
+    other: (actor: Actor) => actor.ref.switchToPercpu(),
+  },
+  end: (rest) => isHeld(rest, 1),
+});
+
 export const killAgainstSpread = play('atomic', {
   name: 'R22 a kill against a switch back to per-CPU is not lost',
   bound: 'one switch to per-CPU, one kill',
@@ -551,7 +561,11 @@ const woken = (
     flags,
     before,
     threads: { changer, sleeper: (actor: Actor) => sleeper(actor.attach({ until: undefined, spins: 0 })) },
-    end: (rest) => isHeld(rest, 1),
+    end: (rest) => {
+      isHeld(rest, 1);
+      const isSticky = (Atomics.load(rest.ref.head, STATE) & STICKY) !== 0;
+      assert.equal(rest.ref.isPercpu(), !isSticky);
+    },
     options: { timeouts: 'never' },
   });
 

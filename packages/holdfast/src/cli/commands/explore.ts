@@ -16,12 +16,13 @@ export const explore: Command = {
   summary: 'prove the protocols: every interleaving of the code that runs here',
   help: `Usage: holdfast explore [SCENARIO] [--list] [--workers N] [--json] [--html FILE]
 
-Runs scenarios of holdfast's protocols (read-side sections, reference counts, the allocator's bitmaps, page descriptors,
-teardown, recovery) through every interleaving that can differ, on the source of this installation. Each says its
-bound. Those that show a historical bug must fail, all others must hold. Needs the package @holdfast/explore.
+Runs scenarios of holdfast's protocols (read-side sections, reference counts, the allocator's bitmaps, page
+descriptors, teardown, recovery) through every interleaving that can differ, on the source of this installation.
+Each says its bound. Those that show a historical bug must fail, all others must hold. Needs the package
+@holdfast/explore.
 
-SCENARIO is part of a scenario's name, such as "teardown" or "X8"; all are run without it. Ends with exit code 1 if any
-is not as it must be.
+SCENARIO is part of a scenario's name, such as "teardown" or "X8"; all are run without it. Ends with exit code 1
+if any is not as it must be.
 
 Options:
   --list       prints the scenarios and runs none
