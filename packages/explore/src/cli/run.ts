@@ -69,7 +69,7 @@ async function choose({ files, only, options }: Arguments, crew: Crew): Promise<
   throw new UsageError(
     all.length === 0
       ? `${files.join(', ')} ${files.length > 1 ? 'export' : 'exports'} no scenario: write "export const NAME = scenario({ ... })"`
-      : `no scenario has "${only}" in its name; "explore --list ${files.join(' ')}" shows them`,
+      : `no scenario has "${only}" in its name; "explore --list FILE..." shows them`,
   );
 }
 
@@ -108,7 +108,8 @@ const REMARKED_MAX = 8;
 function print(rows: readonly Row[], args: Arguments, terminal: Terminal): void {
   const isReplay = args.options.replay !== undefined;
   const wrong = rows.filter(({ ok }) => !ok);
-  for (const { file, title, story } of isReplay ? rows : wrong) {
+  // Of a single scenario its story is what is wanted, also where it has to fail.
+  for (const { file, title, story } of isReplay || rows.length === 1 ? rows : wrong) {
     if (story === undefined) continue;
     terminal.print('');
     terminal.print(

@@ -314,11 +314,11 @@ export class Search {
       yield* extend(engine, reduction);
       if (engine.learned !== undefined) return false;
       const ending = reduction.cut ? 'redundant' : this.#classify(engine, races, true);
+      counts.executions++;
       if (engine.failure !== undefined) {
         this.#keep(engine, death, 'exhaustive');
         return false;
       }
-      counts.executions++;
       if (engine.depth > counts.deepest) counts.deepest = engine.depth;
       if (ending === 'redundant') counts.redundant++;
       else {
