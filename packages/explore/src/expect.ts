@@ -37,8 +37,9 @@ export function failsWith<N extends string, G>(
   try {
     report = explore(scenario, options);
   } catch (error) {
-    if (error instanceof ExploreFailure && error.kind === kind) return error;
-    throw error;
+    if (!(error instanceof ExploreFailure)) throw error;
+    if (error.kind === kind) return error;
+    throw new Error(`a ${kind} was to be found, and it is another failure\n${error.message}`, { cause: error });
   }
   throw new Error(`no ${kind} was found\n${reportText(report)}`);
 }

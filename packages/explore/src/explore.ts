@@ -1,6 +1,7 @@
 /** explore: the front door. Explores a scenario and returns what was covered, or throws the shortest story of what went wrong. */
 import { explored } from './explored.ts';
 import { settingsOf } from './options.ts';
+import { port } from './port.ts';
 import { ExploreFailure } from './report/failure.ts';
 import { prepare } from './run/program.ts';
 import { unheard } from './run/unheard.ts';
@@ -22,6 +23,7 @@ import { originOf, remember } from './work/origin.ts';
  */
 export function scenario<N extends string, G = undefined>(description: Scenario<N, G>): Scenario<N, G> {
   remember(description);
+  port.opaque.add(description);
   return description;
 }
 

@@ -6,6 +6,34 @@ import type { ExploreOptions, MemoryMode, Scenario, SearchMode, TimeoutMode } fr
 export const MEMORY: readonly MemoryMode[] = ['sc', 'tso', 'portable'];
 export const TIMEOUTS: readonly TimeoutMode[] = ['never', 'stuck', 'anytime'];
 export const MODES: readonly SearchMode[] = ['all', 'quick', 'exhaustive', 'random'];
+const OPTIONS: readonly string[] = [
+  'memory',
+  'crash',
+  'timeouts',
+  'maxTimeouts',
+  'preemptions',
+  'budget',
+  'mode',
+  'seed',
+  'workers',
+  'replay',
+  'maxSteps',
+  'selfCheck',
+  'onProgress',
+  'signal',
+] satisfies readonly (keyof ExploreOptions)[];
+const EXPECTATIONS: readonly string[] = [
+  'holds',
+  'check',
+  'race',
+  'use-after-unmap',
+  'deadlock',
+  'lost-wakeup',
+  'livelock',
+  'endless',
+  'not-deterministic',
+  'unsupported',
+] satisfies readonly NonNullable<Scenario['expect']>[];
 /** Sets of threads are the bits of a number. */
 const THREADS_MAX = 30;
 
@@ -23,6 +51,9 @@ export function hasAsyncThreads(scenario: Scenario): boolean {
 /** @throws TypeError for anything that makes no sense, with what to give instead */
 export function settingsOf(scenario: Scenario, call: ExploreOptions): FullSettings {
   check(scenario);
+  for (const options of [scenario.options ?? {}, call]) {
+    for (const name of Object.keys(options)) oneOf('an option', name, OPTIONS);
+  }
   const options: ExploreOptions = { ...scenario.options, ...defined(call), ...defined(fromEnvironment()) };
   const settings: FullSettings = {
     memory: options.memory ?? (scenario.racy === undefined ? 'sc' : 'tso'),
@@ -53,16 +84,20 @@ export function settingsOf(scenario: Scenario, call: ExploreOptions): FullSettin
   if (!(settings.executionsMax > 0))
     throw new TypeError(`budget.executions is a positive number, not ${settings.executionsMax}`);
   if (!(settings.msMax > 0)) throw new TypeError(`budget.ms is a positive number, not ${settings.msMax}`);
+  const threads = Object.keys(scenario.threads).flatMap((name) => {
+    const copies = scenario.copies?.[name];
+    return copies === undefined ? [name] : [name, ...Array.from({ length: copies }, (_, copy) => `${name}#${copy}`)];
+  });
   for (const name of settings.crash) {
-    if (!(name in scenario.threads) && !/#\d+$/.test(name)) {
+    if (!threads.includes(name))
       throw new TypeError(`crash names the thread ${name}, which the scenario does not have`);
-    }
   }
   return settings;
 }
 
 function check(scenario: Scenario): void {
   if (typeof scenario !== 'object' || scenario === null) throw new TypeError('a scenario is an object: see scenario()');
+  if (scenario.expect !== undefined) oneOf('expect', scenario.expect, EXPECTATIONS);
   const threads = Object.entries(scenario.threads ?? {});
   if (threads.length === 0) throw new TypeError('the scenario has no threads');
   let count = 0;

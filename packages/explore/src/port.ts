@@ -49,6 +49,8 @@ export interface Port {
   active: Exploration | undefined;
   /** Modules with mutable top-level state, registered as they load. */
   readonly modules: ModuleState[];
+  /** Objects that hold no state, whatever they look like: scenarios. */
+  readonly opaque: WeakSet<object>;
   /** Whether any module was loaded through the transform. */
   transformed: boolean;
 }
@@ -56,5 +58,5 @@ export interface Port {
 const KEY = Symbol.for('@holdfast/explore.port');
 const home = globalThis as unknown as Record<symbol, Port | undefined>;
 
-home[KEY] ??= { active: undefined, modules: [], transformed: false };
+home[KEY] ??= { active: undefined, modules: [], opaque: new WeakSet(), transformed: false };
 export const port: Port = home[KEY];

@@ -108,7 +108,7 @@ function capture(
     } else open.push(value);
     while (open.length > 0) {
       const next = open.pop();
-      if (typeof next !== 'object' || next === null || seen.has(next)) continue;
+      if (typeof next !== 'object' || next === null || seen.has(next) || port.opaque.has(next)) continue;
       if (seen.size >= OBJECTS_MAX) {
         refuse(`reaches more than ${OBJECTS_MAX} objects`);
         return;

@@ -28,6 +28,18 @@ export const real = {
   notify: Atomics.notify,
 } as const;
 
+/** What a body of one step threw: thrown again where it was asked for. */
+export class Thrown {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
+/** Thrown to stop a thread before a step. Not an Error, so that no stack is taken. */
+export const Stop = Object.freeze({ toString: () => 'a thread of an exploration was stopped here; let this pass' });
+
 const AWAKE = 0;
 const ASLEEP = 1;
 const WOKEN = 2;
@@ -219,8 +231,10 @@ export class Machine {
       case O.END:
         return false;
       case O.IS_ALIVE:
-      case O.SPAWN:
         return true;
+      case O.SPAWN:
+        // What starts a thread, and what tells of its end, orders all stores.
+        return !this.hasBuffered(thread);
       case O.DIE:
         // Its last stores reach memory before a system says that it is dead.
         return !this.hasBuffered(thread);
@@ -238,7 +252,7 @@ export class Machine {
       case O.START:
         return this.#spawnedAt[thread]! >= 0;
       case O.JOIN:
-        return this.pending[op.target as number]!.kind === O.END;
+        return this.pending[op.target as number]!.kind === O.END && !this.hasBuffered(op.target as number);
       case O.CHOOSE:
         return true;
       case O.PAUSE:
@@ -408,6 +422,10 @@ export class Machine {
       this.result = 'not-equal';
       return;
     }
+    if (Number(op.b) === 0) {
+      this.result = 'timed-out'; // it only asks
+      return;
+    }
     const sleepers = this.#lists.get(op.cell) ?? [];
     const deadline = this.#deadline[thread]!;
     this.#lists.set(op.cell, [...sleepers, thread]);
@@ -472,7 +490,7 @@ export class Machine {
 
   #notify(op: Op): void {
     const sleepers = this.#lists.get(op.cell) ?? [];
-    const count = Math.min(Number(op.a), sleepers.length);
+    const count = Math.max(0, Math.min(Number(op.a), sleepers.length));
     const list = this.memory.list(op.cell);
     this.result = count;
     this.footprint = this.footprints.single(list, count > 0);
@@ -569,6 +587,8 @@ export class Machine {
         break;
       }
       case O.JOIN:
+        this.footprint = this.#bufferRead[op.target as number]!;
+        break;
       case O.START:
         this.footprint = NOTHING;
         this.cause = op.kind === O.START ? this.#spawnedAt[thread]! : -1;
@@ -626,11 +646,15 @@ export class Machine {
     port.active = this.#host;
     try {
       this.result = op.run!();
+    } catch (error) {
+      if (error === Stop) throw error;
+      this.result = new Thrown(error);
     } finally {
       port.active = active;
       this.footprint = this.footprints.intern(
         [...this.#inside].flatMap((footprint) => [...this.footprints.entries[footprint]!]),
       );
+      op.wrote = this.footprints.entries[this.footprint]!.some((entry) => (entry & 1) === 1);
       this.#inside = undefined;
     }
   }

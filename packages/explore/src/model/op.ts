@@ -102,7 +102,10 @@ export const canWrite = (kind: number): boolean =>
   kind === PLAIN_STORE ||
   kind === UNMARKED_STORE ||
   kind === ACQUIRE ||
-  kind === RELEASE;
+  kind === RELEASE ||
+  kind === ATOMICALLY ||
+  kind === MAP ||
+  kind === UNMAP;
 
 export type Value = number | bigint;
 

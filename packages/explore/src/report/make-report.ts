@@ -15,12 +15,21 @@ export function makeReport(program: Program, settings: Settings, search: Search)
     notes.push('no module was loaded through the transform: plain accesses to shared memory were not seen');
   }
   notes.push(...search.notes);
+  if (search.hasMarkedRange) {
+    notes.push(
+      'a range of racy words (fill, set, slice, ...) was taken as one step, after all own stores: a half-done one was not seen',
+    );
+  }
   if (search.wasAborted) notes.push('the search was aborted');
   const threads = program.threads.map(({ name }) => name).join(', ');
   const own = program.scenario.bound === undefined ? '' : `; ${program.scenario.bound}`;
   const deaths = settings.crash.length === 0 ? '' : `, death of ${settings.crash.join(', ')} before any write`;
+  const waits =
+    search.hasDeadline && settings.timeouts !== 'anytime'
+      ? `, waits time out ${settings.timeouts === 'never' ? 'never' : 'only when nothing else can move'}`
+      : '';
   const bound = search.isExhaustive
-    ? `every execution of ${threads}${deaths}, memory ${settings.memory}${own}`
+    ? `every execution of ${threads}${deaths}, memory ${settings.memory}${waits}${own}`
     : search.quickDone >= 0
       ? `all schedules with up to ${search.quickDone} preemptions of ${threads}${deaths}, memory ${settings.memory}${own}`
       : `some schedules of ${threads}, memory ${settings.memory}${own}`;

@@ -8,6 +8,7 @@
  * The trail has one entry a step, in arrays by depth. What threads do between two steps (unmarked plain accesses, notes) belongs to
  * the step before and is kept aside, for the race detector and for stories.
  */
+import { writeSync } from 'node:fs';
 import { Machine, type MachineOptions } from '../model/machine.ts';
 import { type Features, type LifeRange, Memory, type Place } from '../model/memory.ts';
 import * as O from '../model/op.ts';
@@ -125,6 +126,10 @@ export class Engine implements Exploration, Host {
   hasUnmaps = false;
   /** Whether a cell was accessed with elements of different sizes. */
   hasMixed = false;
+  /** Whether a range of marked words was accessed at once. */
+  hasMarkedRange = false;
+  /** Whether a wait with a timeout was asked for. */
+  hasDeadline = false;
 
   readonly #features: Features;
   #scheduler: Scheduler | undefined;
@@ -148,6 +153,10 @@ export class Engine implements Exploration, Host {
   #next = -2;
   #writes = 0;
   #loopStart = -1;
+  /** Set while the thread is run aside, see `#givesUp`. */
+  #dry: Dry | undefined;
+  /** Operations that a stopped thread asked for all the same. */
+  #stubborn = 0;
 
   constructor(program: Program, features: Features, options: EngineOptions) {
     this.program = program;
@@ -445,20 +454,30 @@ export class Engine implements Exploration, Host {
     place: Place | undefined,
     fill?: (op: Op) => void,
   ): unknown {
-    if (this.#unwinding) throw Stop;
+    if (this.#unwinding) this.#stopAgain();
+    if (this.machine.isInside) {
+      if (kind === O.NOTE) return undefined;
+      this.unsupported(`${O.NAMES[kind]} inside sim.atomically: it may only look at words and write them`);
+    }
     const thread = this.#thread;
     const position = this.#position;
-    if (this.options.crash !== undefined && thread === this.options.crash.thread && O.canWrite(kind)) {
-      if (++this.#writes === this.options.crash.k) {
-        return this.#request(thread, position, O.DIE, undefined, 0, 0, 0, 0, 1, (op) => {
-          const released = this.#ops[thread]!.slice(0, position).filter((other) => other.kind === O.ON_DEATH);
-          op.run = () => released.map(({ view, index, a }) => ({ view, index, value: a }));
-        });
-      }
-    }
+    if (O.canWrite(kind) && this.#diesNow(thread)) return this.#die(thread, position);
     const span = place === undefined ? 1 : place.span;
     const cell = place === undefined ? 0 : place.first + index * place.span;
     return this.#request(thread, position, kind, view, index, a, b, cell, span, fill);
+  }
+
+  /** Whether the thread, about to write, dies instead. */
+  #diesNow(thread: number): boolean {
+    const { crash } = this.options;
+    return crash !== undefined && thread === crash.thread && ++this.#writes === crash.k;
+  }
+
+  #die(thread: number, position: number): unknown {
+    return this.#request(thread, position, O.DIE, undefined, 0, 0, 0, 0, 1, (op) => {
+      const released = this.#ops[thread]!.slice(0, position).filter((other) => other.kind === O.ON_DEATH);
+      op.run = () => released.map(({ view, index, a }) => ({ view, index, value: a }));
+    });
   }
 
   #request(
@@ -474,6 +493,7 @@ export class Engine implements Exploration, Host {
     fill?: (op: Op) => void,
   ): unknown {
     const logged = this.#logged[thread]!;
+    if (this.#dry !== undefined && position >= logged) return this.#again(this.#dry, kind, cell, a, b);
     if (position < logged || this.#resuming) {
       const op = this.#ops[thread]![position]!;
       if (op.kind !== kind || op.cell !== cell || op.a !== a || op.b !== b || op.span !== span) {
@@ -543,6 +563,18 @@ export class Engine implements Exploration, Host {
       this.#next = actor;
       this.#stop();
     }
+  }
+
+  /** A stopped thread asks for more: code that catches everything and tries again would do so for ever. */
+  #stopAgain(): never {
+    if (++this.#stubborn > STUBBORN_MAX) {
+      writeSync(
+        2,
+        `explore: a thread of "${this.program.name}" catches everything that is thrown and tries again, so it cannot be stopped; let what is no error of its own pass\n${stackHere()}\n`,
+      );
+      process.exit(1);
+    }
+    throw Stop;
   }
 
   #stop(): never {
@@ -720,6 +752,11 @@ export class Engine implements Exploration, Host {
   }
 
   atomic(kind: number, view: View, index: number, a: unknown, b: unknown): unknown {
+    if (kind === O.WAIT) {
+      if (b !== Number.POSITIVE_INFINITY && b !== 0) this.hasDeadline = true;
+      if (this.#sleepers.length > 0)
+        this.unsupported('Atomics.wait while an Atomics.waitAsync of the same thread is not over');
+    }
     const place = this.#place(view);
     const x = operand(view, a);
     const y = operand(view, b);
@@ -774,7 +811,9 @@ export class Engine implements Exploration, Host {
     if (this.machine.isInside) return body();
     let isMarked = false;
     for (let i = cell; i < cell + span; i++) if (this.memory.marked[i] === 1) isMarked = true;
-    if (this.#unwinding) throw Stop;
+    if (this.#unwinding) this.#stopAgain();
+    if (isMarked) this.hasMarkedRange = true;
+    if (writes && this.#diesNow(this.#thread)) return this.#die(this.#thread, this.#position) as T;
     return this.#request(
       this.#thread,
       this.#position,
@@ -815,7 +854,10 @@ export class Engine implements Exploration, Host {
     this.#loopStart = this.#position;
   }
 
-  /** The thread looked in vain if it has written nothing since the loop began or was last of use. Then it is parked. */
+  /**
+   * The thread looked in vain if it has written nothing since the loop began or was last of use. Then it is parked, unless it would
+   * give up by itself.
+   */
   pause(): void {
     if (this.#unwinding) throw Stop;
     const thread = this.#thread;
@@ -823,27 +865,96 @@ export class Engine implements Exploration, Host {
     const start = this.#loopStart;
     this.#loopStart = position;
     if (start < 0) return;
-    const looked = this.#ops[thread]!.slice(start, position);
-    if (!looked.some((op) => O.isStep(op.kind)) || looked.some((op) => op.wrote || op.kind === O.UNMARKED_STORE))
+    if (this.#dry !== undefined) {
+      // In its log as it was; beyond, it has no meaning.
+      if (position < this.#logged[thread]! && this.#ops[thread]![position]!.kind === O.PAUSE) this.#position++;
       return;
+    }
+    const ops = this.#ops[thread]!;
+    const logged = this.#logged[thread]!;
+    const looked = ops.slice(start, position);
+    const isVain =
+      looked.some((op) => O.isStep(op.kind)) && !looked.some((op) => op.wrote || op.kind === O.UNMARKED_STORE);
+    if (!isVain) return;
+    if (position < logged || this.#resuming) {
+      // Decided when it came here first.
+      if (ops[position]?.kind !== O.PAUSE) return;
+    } else if (this.#givesUp(thread, looked)) return;
     this.#request(thread, position, O.PAUSE, undefined, start, 0, 0, 0, 1, (op) => {
-      const seen = looked.filter((other) => other.view !== undefined && O.isStep(other.kind));
-      for (const other of seen) op.reads = this.memory.footprints.union(op.reads, other.reads);
-      const values = seen.map((_, i) => this.#log[thread]![start + looked.indexOf(seen[i]!)]);
-      // A death is a change as well.
-      const living: number[] = [];
-      for (const [i, other] of looked.entries()) {
-        if (other.kind !== O.IS_ALIVE || this.#log[thread]![start + i] !== true) continue;
-        const target = other.target as number;
-        living.push(target);
-        const alive = this.memory.footprints.single(this.memory.aliveOf(target), false);
-        op.reads = this.memory.footprints.union(op.reads, alive);
-      }
-      op.run = () =>
-        seen.some(({ view, index }, i) => (view as Int32Array)[index] !== values[i]) ||
-        living.some((target) => this.machine.isDead(target));
+      const looks = this.#looksOf(thread, looked);
+      for (const { reads } of looks) op.reads = this.memory.footprints.union(op.reads, reads);
+      op.run = () => looks.some((look) => this.#wasWritten(look, thread));
     });
     this.#loopStart = this.#position;
+  }
+
+  /** The steps in which the thread looked, and what each looked at. */
+  #looksOf(thread: number, looked: readonly Op[]): Look[] {
+    const { footprints } = this.memory;
+    const looks: Look[] = [];
+    let depth = this.last[thread]!;
+    for (const op of looked.filter(({ kind }) => O.isStep(kind)).reverse()) {
+      let reads = op.reads;
+      if (op.kind === O.NOTIFY) reads = footprints.single(this.memory.list(op.cell), false);
+      else if (op.view === undefined) reads = this.footprint[depth]!;
+      looks.push({ depth, reads });
+      depth = this.previous[depth]!;
+    }
+    return looks;
+  }
+
+  /** Whether another has written since what the thread looked at then. */
+  #wasWritten({ depth, reads }: Look, thread: number): boolean {
+    for (let step = depth + 1; step < this.depth; step++) {
+      if (this.actor[step] !== thread && this.memory.footprints.dependent(this.footprint[step]!, reads)) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Whether the loop ends by itself, as one that counts its looks does: the thread is run once more, aside, and sees for some time what
+   * it has seen in its last round.
+   */
+  #givesUp(thread: number, round: readonly Op[]): boolean {
+    if (this.options.isAsync === true) return false;
+    const before = {
+      position: this.#position,
+      writes: this.#writes,
+      loopStart: this.#loopStart,
+      states: this.#modules.map(({ module }) => module.save()),
+    };
+    const steps = round.filter(({ kind }) => kind !== O.NOTE);
+    const from = this.#position - round.length;
+    const results = round.flatMap((op, i) => (op.kind === O.NOTE ? [] : [this.#log[thread]![from + i]]));
+    const dry = { steps, results, next: 0, isLooping: false };
+    this.#dry = dry;
+    const { body, isSpawned } = this.program.threads[thread]!;
+    this.#position = isSpawned ? 1 : 0;
+    this.#writes = 0;
+    for (const { module, saved } of this.#modules) module.restore(saved);
+    try {
+      body(this.program.byName, this.#sims[thread]!, this.program.given);
+    } catch {
+      // It was stopped, or ended in its own way.
+    }
+    this.#dry = undefined;
+    this.#unwinding = false;
+    this.#position = before.position;
+    this.#writes = before.writes;
+    this.#loopStart = before.loopStart;
+    for (const [i, { module }] of this.#modules.entries()) module.restore(before.states[i]);
+    return !dry.isLooping;
+  }
+
+  /** What a thread that is run aside sees beyond its log: the last round, again and again. */
+  #again(dry: Dry, kind: number, cell: number, a: Value, b: Value): unknown {
+    if (kind === O.NOTE) return undefined;
+    const at = dry.next++ % dry.steps.length;
+    const op = dry.steps[at]!;
+    dry.isLooping = dry.next > ROUNDS_MAX * dry.steps.length;
+    const isSame = op.kind === kind && op.cell === cell && Object.is(op.a, a) && Object.is(op.b, b);
+    if (dry.isLooping || !isSame) this.#stop();
+    return dry.results[at];
   }
 
   unsupported(what: string): never {
@@ -928,6 +1039,26 @@ export class Engine implements Exploration, Host {
     });
   }
 }
+
+/** A step of a thread that looked in vain: when, and at what. */
+interface Look {
+  readonly depth: number;
+  readonly reads: number;
+}
+
+/** A thread that is run aside: its last round, and how far it is. */
+interface Dry {
+  readonly steps: readonly Op[];
+  readonly results: readonly unknown[];
+  next: number;
+  isLooping: boolean;
+}
+
+/** Rounds after which a loop that looks in vain is taken to look for ever. */
+const ROUNDS_MAX = 64;
+
+/** Operations that a stopped thread may ask for before it is taken to swallow the stop for ever. */
+const STUBBORN_MAX = 1_000_000;
 
 /** How a thread's function came back. */
 interface Ending {

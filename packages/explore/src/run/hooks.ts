@@ -43,7 +43,7 @@ function install(): void {
   put('wait', (view, index, v, timeout) =>
     port.active === undefined
       ? wait!(view, index, v, timeout)
-      : ask(O.WAIT, wait!, view, index, v, timeout === undefined ? Number.POSITIVE_INFINITY : Number(timeout)),
+      : ask(O.WAIT, wait!, view, index, v, milliseconds(timeout)),
   );
   put('notify', (view, index, count) =>
     port.active === undefined
@@ -56,14 +56,22 @@ function install(): void {
   if (waitAsync !== undefined) {
     put('waitAsync', (view, index, v, timeout) =>
       port.active?.covers(view.buffer)
-        ? port.active.waitAsync(view, index, v, timeout === undefined ? Number.POSITIVE_INFINITY : Number(timeout))
+        ? port.active.waitAsync(view, index, v, milliseconds(timeout))
         : waitAsync(view, index, v, timeout),
     );
   }
 }
 
+/** A timeout as the language takes it. */
+function milliseconds(timeout: unknown): number {
+  const ms = timeout === undefined ? Number.NaN : Number(timeout);
+  return Number.isNaN(ms) ? Number.POSITIVE_INFINITY : Math.max(0, ms);
+}
+
 /** Hands an operation to the exploration, unless it is of another buffer, or one that the engine itself would refuse. */
-function ask(kind: number, original: Hooked, view: View, index: number, a?: unknown, b?: unknown): unknown {
+function ask(kind: number, original: Hooked, view: View, key: number, a?: unknown, b?: unknown): unknown {
+  // '0' and 0.5 are index 0.
+  const index = typeof key === 'number' && Number.isInteger(key) ? key : Math.trunc(Number(key)) || 0;
   const exploration = port.active!;
   if (
     !ArrayBuffer.isView(view) ||
@@ -71,11 +79,10 @@ function ask(kind: number, original: Hooked, view: View, index: number, a?: unkn
     view instanceof Float64Array ||
     view instanceof Float32Array ||
     view instanceof Uint8ClampedArray ||
-    typeof index !== 'number' ||
-    !(index >= 0 && index < view.length && Number.isInteger(index)) ||
+    !(index >= 0 && index < view.length) ||
     (kind === O.WAIT && !(view instanceof Int32Array) && !(view instanceof BigInt64Array))
   ) {
-    return original(view, index, a, b);
+    return original(view, key, a, b);
   }
   return exploration.atomic(kind, view, index, a, b);
 }

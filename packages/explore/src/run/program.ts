@@ -63,8 +63,19 @@ function bytesOf(words: Words | undefined, byteLength: number): (readonly [numbe
 /** Freezes plain objects and arrays all the way down: what threads share besides memory must not change. */
 function freeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
-  const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) return value;
+  if (ArrayBuffer.isView(value) && value.buffer instanceof SharedArrayBuffer) return value;
+  if (
+    value instanceof Map ||
+    value instanceof Set ||
+    value instanceof Date ||
+    ArrayBuffer.isView(value) ||
+    value instanceof ArrayBuffer
+  ) {
+    throw new TypeError(
+      `setup returns a ${value.constructor.name}, which cannot be frozen: threads would share it; return plain values`,
+    );
+  }
+  if (value instanceof SharedArrayBuffer) return value;
   Object.freeze(value);
   for (const part of Object.values(value)) freeze(part);
   return value;

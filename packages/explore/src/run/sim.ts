@@ -1,4 +1,5 @@
 /** sim: what a thread can ask of the simulation, see `Sim`. */
+import { Thrown } from '../model/machine.ts';
 import * as O from '../model/op.ts';
 import type { Sim, View } from '../types.ts';
 import { CheckError } from './errors.ts';
@@ -12,6 +13,9 @@ export function makeSim(host: Host, thread: number): Sim {
     return number;
   };
   const onWord = (kind: number, view: View, index: number, value = 0): void => {
+    if (view instanceof BigInt64Array || view instanceof BigUint64Array) {
+      throw new CheckError('until, acquire, release and onDeath take a view of numbers, not of bigints');
+    }
     host.request(kind, view, index, value, 0, host.placeOf(view));
   };
   const sim: Sim = {
@@ -21,10 +25,14 @@ export function makeSim(host: Host, thread: number): Sim {
       if (!condition) host.refute(text);
     },
     choose: (n) => host.choose(n),
-    atomically: <T>(look: () => T) =>
-      host.special(O.ATOMICALLY, (op) => {
+    atomically<T>(look: () => T): T {
+      const result = host.special(O.ATOMICALLY, (op) => {
         op.run = look;
-      }) as T,
+      });
+      if (result instanceof Thrown) throw result.error;
+      // What is in the log stays as it was, whatever the thread does with it.
+      return (typeof result === 'object' && result !== null ? structuredClone(result) : result) as T;
+    },
     fence: () => host.fence(),
     membarrier: () => host.membarrier(),
     map: (buffer, byteOffset, byteLength) => host.life(O.MAP, buffer, byteOffset, byteLength),

@@ -12,10 +12,19 @@ export function checkEnd(engine: Engine): void {
     results[name] = engine.outcome(thread);
     if (engine.machine.isDead(thread)) died.push(name);
   }
+  const before = engine.memory.checksum();
   try {
     end({ ...program.byName, results, died, given: program.given } as never);
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
     engine.fail({ kind: 'check', text, thread: -1, error, depth: engine.depth });
+  }
+  if (engine.memory.checksum() !== before) {
+    engine.fail({
+      kind: 'unsupported',
+      text: '`end` wrote to the buffers; it may only look',
+      thread: -1,
+      depth: engine.depth,
+    });
   }
 }

@@ -93,18 +93,20 @@ export class Quick implements Scheduler {
       if (role !== 'thread') offer(actor, role === 'timer' ? 1 : 0);
       else offer(actor, canGoOn || isLate ? 1 : 0);
     }
-    if (actors.length === 0 && !this.#anyoneElse(running)) {
+    if (actors.length === 0) {
+      // Nobody whom there is something left for: whoever can move does, so that the execution comes to an end.
+      for (let actor = 0; actor < machine.actors && actors.length === 0; actor++) {
+        if (!machine.canMove(actor)) continue;
+        actors.push(actor);
+        prices.push(0);
+      }
+    }
+    if (actors.length === 0) {
       const due = machine.dueTimeout();
       if (due < 0) return undefined;
       actors.push(due);
       prices.push(0);
     }
     return { actors, prices, chosen: 0, left, running, late, wasLate: isLate };
-  }
-
-  #anyoneElse(running: number): boolean {
-    const { machine } = this.#engine;
-    for (let actor = 0; actor < machine.actors; actor++) if (actor !== running && machine.canMove(actor)) return true;
-    return running >= 0 && machine.canMove(running);
   }
 }

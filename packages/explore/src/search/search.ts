@@ -107,6 +107,9 @@ export class Search {
   /** Number of preemptions up to which all schedules were tried, or -1. */
   quickDone = -1;
   wasAborted = false;
+  /** Whether a range of marked words was accessed at once, and whether a wait with a timeout was asked for. */
+  hasMarkedRange = false;
+  hasDeadline = false;
   readonly sites = new Map<string, O.Site>();
   /** What the report should say about the search itself. */
   readonly notes: string[] = [];
@@ -140,6 +143,10 @@ export class Search {
 
   /** All of it, at the pace of the threads. */
   *run(): Paced<void> {
+    if (this.#settings.signal?.aborted) {
+      this.wasAborted = true;
+      return;
+    }
     const { mode } = this.#settings;
     if (mode === 'all' || mode === 'quick') {
       yield* this.#eachDeath((death) => this.#quick(death));
@@ -246,6 +253,8 @@ export class Search {
       for (const site of engine.sites) this.#watch(site);
       this.counts.timeouts += engine.machine.forcedTimeouts;
       this.counts.steps += engine.stepsPerformed;
+      this.hasMarkedRange ||= engine.hasMarkedRange;
+      this.hasDeadline ||= engine.hasDeadline;
       engine.reset();
     }
     if (engine.failure !== undefined && this.found === undefined) this.#keep(engine, death, 'exhaustive');
