@@ -164,6 +164,28 @@ export function releaseRun(words: Int32Array, chunk: Chunk, first: number, count
   return clearRun(words, chunk, first, end, exact, before);
 }
 
+/**
+ * Makes each of `count` granules from `first` on a block of its own. They are one block of the caller's.
+ *
+ * First word first: what has not been done yet, or is left by somebody who stops, is the tail of a block, as ever.
+ */
+export function splitRun(words: Int32Array, chunk: Chunk, first: number, count: number): void {
+  const end = first + count;
+  for (let base = first & ~15; base < end; base += L.WORD_GRANULES) {
+    const taken = span(Math.max(first - base, 0), Math.min(end - base, L.WORD_GRANULES));
+    Atomics.or(words, chunk.map + (base >>> 4), taken << LAST_SHIFT);
+  }
+}
+
+/** Whether granules `first` to `first + count` are one block of an exact pool. */
+export function isBlock(words: Int32Array, chunk: Chunk, first: number, count: number): boolean {
+  if (!isRun(words, chunk, first, first + count, true)) return false;
+  if (first === 0) return true;
+  const word = Atomics.load(words, chunk.map + ((first - 1) >>> 4));
+  const before = 1 << ((first - 1) & 15);
+  return (word & before) === 0 || (word & (before << LAST_SHIFT)) !== 0;
+}
+
 /** Whether the last granule of the word at `at` is taken and its block goes on in the next word. */
 function isBody(words: Int32Array, at: number): boolean {
   const word = Atomics.load(words, at);

@@ -12,7 +12,7 @@
 import { HoldfastError } from '../errors.ts';
 import { type Address, checkBytes, TWO_64 } from './address.ts';
 import { type Chunk, giveBack } from './chunk.ts';
-import { releaseRun } from './claim.ts';
+import { isBlock, releaseRun, splitRun } from './claim.ts';
 import type { Picture } from './picture.ts';
 
 /** Frees a block. @returns its chunk. @throws EFAULT when there is no such block, EINVAL */
@@ -29,6 +29,20 @@ export function give(picture: Picture, operation: string, addr: Address, size: A
   // CRASH: the granules are free and count as used. Nobody can be promised them, but a scan may take them for another's.
   giveBack(words, chunk, count);
   return chunk;
+}
+
+/** Makes each granule of a block a block of its own. @throws EFAULT when there is no such block, EINVAL */
+export function split(picture: Picture, addr: Address, size: Address): void {
+  const { words, perGranule, exact } = picture;
+  if (!exact) return; // parts of blocks are freed as they are
+  const bytes = checkBytes('split', 'size', size);
+  const chunk = picture.find('split', addr);
+  if (chunk === undefined) throw notABlock('split', addr, size);
+  const first = (picture.offset * perGranule) | 0;
+  const count = Math.ceil(bytes * perGranule);
+  const isPossible = first * picture.granule === picture.offset && count > 0 && first + count <= chunk.granules;
+  if (!isPossible || !isBlock(words, chunk, first, count)) throw notABlock('split', addr, size);
+  splitRun(words, chunk, first, count);
 }
 
 function giveLoosely(picture: Picture, operation: string, chunk: Chunk, addr: Address, size: Address): Chunk {

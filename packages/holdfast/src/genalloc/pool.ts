@@ -29,7 +29,7 @@ import { HoldfastError } from '../errors.ts';
 import { type Address, checkBytes, checkInteger, checkWide, invalid, TWO_64 } from './address.ts';
 import { type Algorithm, FIRST_FIT_ALIGN, FIXED_ALLOC, firstFit, writeAlgorithm } from './algorithm.ts';
 import { availBytes, close, open } from './chunk.ts';
-import { give, wraps } from './give.ts';
+import { give, split, wraps } from './give.ts';
 import { createWords, openWords, wordsFor } from './header.ts';
 import {
   type AllocFailure,
@@ -330,6 +330,18 @@ export class GenPool<A extends Address = number> {
   freeOwner(addr: Address, size: Address): number {
     this.#picture.look('freeOwner');
     return give(this.#picture, 'freeOwner', addr, size).owner;
+  }
+
+  /**
+   * Makes each granule of a block a block of its own, so that they can be freed one by one. In a parity pool there is nothing to do.
+   *
+   * @throws EFAULT when this is not a block in use: then nothing has changed; EINVAL, ESTALE
+   *
+   * Source: none. The kernel's pool frees any part of a block.
+   */
+  split(addr: Address, size: Address): void {
+    this.#picture.look('split');
+    split(this.#picture, addr, size);
   }
 
   /** The physical address of `addr`, or -1 when it is in no chunk or the chunk's base is not known. Source: `gen_pool_virt_to_phys` */

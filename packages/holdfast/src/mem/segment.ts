@@ -143,7 +143,8 @@ export function fromBuffers(
   );
 }
 
-class BufferSegments implements Segments {
+/** Segments over any buffers. */
+export class BufferSegments implements Segments {
   readonly mode: MapMode | 'heap';
   readonly buffers: readonly SharedArrayBuffer[];
   readonly segmentBytes: number;
@@ -215,7 +216,7 @@ class BufferSegments implements Segments {
  * A buffer that starts on a page boundary and has whole pages to itself. A *growable* SharedArrayBuffer has, since V8 takes its memory
  * from the system page by page to be able to grow it; a plain one lies 16 bytes off.
  */
-function alignedBuffer(sys: Sys, lengthBytes: number): SharedArrayBuffer {
+export function alignedBuffer(sys: Sys, lengthBytes: number): SharedArrayBuffer {
   let buffer: SharedArrayBuffer;
   try {
     buffer = new SharedArrayBuffer(lengthBytes, { maxByteLength: lengthBytes });

@@ -33,6 +33,8 @@ export interface Surroundings {
   readonly patience?: number;
   /** Pages that lie in one piece of the mapping: blocks do not straddle its seams. Default: all of them. */
   readonly chunkPages?: number;
+  /** Takes the data of a map from the views of this process, where each map brings its own. */
+  readonly unmap?: (map: MapWords) => void;
 }
 
 const PATIENCE = 100;
@@ -44,6 +46,8 @@ export interface Attachment {
   readonly events: Events;
   /** Pages that a block of a pooled map can have at the most, see {@link Surroundings}. */
   readonly chunkPages: number;
+  /** Takes the data of the map from the views of this process, if it has it for this map alone, and says so. */
+  unmap(map: MapWords): void;
   /** Puts all holds, leaves the table, stops listening. Idempotent. */
   detach(): void;
 }
@@ -117,7 +121,8 @@ export function assemble(
       barrier: around.barrier,
       isAlive: (slot) => participants.isAlive(slot),
     });
-    maps.push({ number, record, pins: record + MAP_RECORD_WORDS, ref });
+    const pins = record + MAP_RECORD_WORDS;
+    maps.push({ number, record, pins, mapped: pins + slots, note: record + layout.mapNote, ref });
   }
   return {
     words,
@@ -130,6 +135,7 @@ export function assemble(
     frames: new Frames(words, layout.frames, pages, slots),
     pool: poolOf(words, layout, geometry, patience),
     maps,
+    noteWords: geometry.noteBytes / 4,
     sections: new Sections(words, layout.sections, slots, around.barrier),
     hasBarrier: around.barrier !== undefined,
     participants,
@@ -171,16 +177,22 @@ function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Sur
   }
   memory = new Memory(parts, slot, (of) => void reap(of.parts, of.slot));
   const holds = new Holds(memory);
+  const unmap = (map: MapWords): void => {
+    if (!memory.isMapped(map, slot)) return;
+    around.unmap?.(map);
+    memory.endMapping(map);
+  };
   let isAttached = true;
   return {
     memory,
     holds,
     events,
     chunkPages: around.chunkPages ?? geometry.pages,
+    unmap,
     detach() {
       if (isAttached) {
         isAttached = false;
-        leave(memory, holds, events);
+        leave(memory, holds, events, unmap);
       }
     },
   };
@@ -215,7 +227,7 @@ function takeSlot(parts: MemoryParts, { identity, now }: Surroundings): number {
  *
  * @throws what a `pageFree` of the user's throws, or ETIMEDOUT from a gate that stays closed, once the participant has left
  */
-function leave(memory: Memory, holds: Holds, events: Events): void {
+function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWords) => void): void {
   const { slot, parts } = memory;
   const { participants, maps, words, liveness } = parts;
   const errors: unknown[] = [];
@@ -233,12 +245,14 @@ function leave(memory: Memory, holds: Holds, events: Events): void {
     attempt(() => {
       while (memory.pins(map, slot) > 0) memory.dropPin(map);
     });
+    attempt(() => unmap(map));
     // Whose teardown is under way in this thread hears ENODEV; somebody else may go on with it.
     Atomics.compareExchange(words, map.record + M_DRIVER, slot + 1, 0);
   }
   // LIFE: a slot with something left in it (the gate stayed closed) must not be somebody else's: its lock goes, below, and it is put
   // right as that of one who died.
-  const isEmpty = holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0);
+  const isEmpty =
+    holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0 && !memory.isMapped(map, slot));
   memory.close();
   if (isEmpty) attempt(() => participants.vacate(slot));
   attempt(() => liveness.close());

@@ -5,7 +5,7 @@
  */
 export const MAGIC_0 = 0x646c6f68; // "hold"
 export const MAGIC_1 = 0x74736166; // "fast"
-export const VERSION = 1;
+export const VERSION = 2;
 
 export const H_MAGIC_0 = 0;
 export const H_MAGIC_1 = 1;
@@ -26,6 +26,9 @@ export const H_BLOCK_PAGES = 21; // pages of one block of a region that was made
 export const H_CHUNKS = 22; // chunks of the pool
 export const H_DATA_INODE = 24; // 2 words: the file that lies beside, so that another under its name is noticed
 export const H_DATA_DEVICE = 26; // 2 words
+export const H_NOTE_BYTES = 28; // bytes beside each map for the note of its maker
+export const H_ROLE = 29; // what the region was made for, see region/roles
+export const H_ROLE_ARGUMENT = 30; // 2 words, with a meaning for the role
 export const H_FIXED_END = 64;
 
 /** The data lies in another file than the control block. */
@@ -39,6 +42,8 @@ export const FLAG_BARRIER = 8;
 
 /** No map covers all pages: its users make their own. */
 export const FLAG_BARE = 16;
+/** The data is put together: each map brings bytes of its own, and its note says where they lie. */
+export const FLAG_PARTS = 32;
 
 /** Words that change. */
 export const H_GATE = 64; // slot + 1 of the one that repairs; 0: go in
@@ -48,6 +53,7 @@ export const H_BELL = 67; // written through the file to wake the others, see me
 export const H_DEATHS = 68; // participants reaped so far
 export const H_REPAIRS = 69; // recoveries so far
 export const H_BARE_GONE = 70; // 1: a bare region was destroyed
+export const H_ROLE_STATE = 71; // with a meaning for the role
 
 /** One claim word a slot, for liveness on the heap. */
 export const H_CLAIMS = 128;

@@ -27,6 +27,8 @@ export interface Geometry {
   readonly pages: number;
   /** Chunks that the pool has room for. */
   readonly chunks: number;
+  /** Bytes beside each map for a note of its maker: 0 to 65536, in steps of 4. */
+  readonly noteBytes: number;
 }
 
 /** Where the parts of a control block lie, as word indices. */
@@ -34,10 +36,11 @@ export interface Layout {
   readonly sections: number;
   readonly participants: number;
   readonly maps: number;
-  /** Words of one map: record, pins, reference. */
+  /** Words of one map: record, pins, mapped, reference, note. */
   readonly mapWords: number;
-  /** Where in them the reference lies. */
+  /** Where in them the reference lies, and the note. */
   readonly mapRef: number;
+  readonly mapNote: number;
   readonly pool: number;
   readonly frames: number;
   /** Bytes of the whole block, a multiple of 65536. */
@@ -57,6 +60,9 @@ export interface Facts {
   /** Inode and device of the file that lies beside; 0 without one. */
   readonly dataInode: number;
   readonly dataDevice: number;
+  /** What the region was made for, and a number that goes with it: see region/roles. */
+  readonly role: number;
+  readonly roleArgument: number;
   readonly name: string;
 }
 
@@ -67,7 +73,7 @@ const toLine = (word: number): number => Math.ceil(word / LINE) * LINE;
 
 /** Works out where everything lies. @throws EINVAL for a geometry outside of its bounds */
 export function layOut(geometry: Geometry): Layout {
-  const { slots, maps, pageBytes, pages, chunks } = geometry;
+  const { slots, maps, pageBytes, pages, chunks, noteBytes } = geometry;
   const within = (value: number, least: number, most: number): boolean =>
     Number.isInteger(value) && value >= least && value <= most;
   if (!within(slots, 32, 256) || slots % 32 !== 0) {
@@ -79,11 +85,15 @@ export function layOut(geometry: Geometry): Layout {
   }
   if (!within(pages, 1, 2 ** 30)) throw new HoldfastError('EINVAL', `a region has 1 to 2^30 pages; got ${pages}`);
   if (!within(chunks, 1, 65536)) throw new HoldfastError('EINVAL', `a region has 1 to 65536 chunks; got ${chunks}`);
+  if (!within(noteBytes, 0, 65536) || noteBytes % 4 !== 0) {
+    throw new HoldfastError('EINVAL', `a map has a note of 0 to 65536 bytes, in steps of 4; got ${noteBytes}`);
+  }
   const sections = H.HEADER_WORDS;
   const participants = toLine(sections + Sections.wordsFor(slots));
   const mapTable = toLine(participants + Participants.wordsFor(slots));
-  const mapRef = toLine(MAP_RECORD_WORDS + slots);
-  const mapWords = mapRef + toLine(PercpuRef.wordsFor(slots));
+  const mapRef = toLine(MAP_RECORD_WORDS + 2 * slots);
+  const mapNote = mapRef + toLine(PercpuRef.wordsFor(slots));
+  const mapWords = mapNote + toLine(noteBytes / 4);
   const pool = toLine(mapTable + maps * mapWords);
   const frames = toLine(pool + Math.ceil(GenPool.bytesFor({ chunks, granules: pages }) / 4));
   const end = frames + Frames.wordsFor(pages, slots);
@@ -94,7 +104,7 @@ export function layOut(geometry: Geometry): Layout {
       `a control block for ${pages} pages takes ${bytes} bytes, more than 4 GiB; choose a larger page size`,
     );
   }
-  return { sections, participants, maps: mapTable, mapWords, mapRef, pool, frames, bytes };
+  return { sections, participants, maps: mapTable, mapWords, mapRef, mapNote, pool, frames, bytes };
 }
 
 /** Writes the header of a fresh, zeroed control block. Nobody else may see it yet. */
@@ -110,6 +120,9 @@ export function writeHeader(words: Int32Array, geometry: Geometry, facts: Facts)
   words[H.H_PAGE_BYTES] = geometry.pageBytes;
   words[H.H_PAGE_COUNT] = geometry.pages;
   words[H.H_CHUNKS] = geometry.chunks;
+  words[H.H_NOTE_BYTES] = geometry.noteBytes;
+  words[H.H_ROLE] = facts.role;
+  setWide(words, H.H_ROLE_ARGUMENT, facts.roleArgument);
   words[H.H_BACKING] = facts.backing;
   words[H.H_FLAGS] = facts.flags;
   setWide(words, H.H_DATA_BYTES, facts.dataBytes);
@@ -162,6 +175,7 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
     pageBytes: words[H.H_PAGE_BYTES]!,
     pages: words[H.H_PAGE_COUNT]!,
     chunks: words[H.H_CHUNKS]!,
+    noteBytes: words[H.H_NOTE_BYTES]!,
   };
   let layout: Layout;
   try {
@@ -179,6 +193,8 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
     blockPages: words[H.H_BLOCK_PAGES]!,
     dataInode: getWide(words, H.H_DATA_INODE),
     dataDevice: getWide(words, H.H_DATA_DEVICE),
+    role: words[H.H_ROLE]!,
+    roleArgument: getWide(words, H.H_ROLE_ARGUMENT),
     dataPath: getText(words, H.H_DATA_PATH, H.DATA_PATH_BYTES),
     name: getText(words, H.H_NAME, H.NAME_BYTES),
   };
@@ -191,7 +207,11 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
   if (facts.blockPages < 0 || beside !== facts.blockPages > 0 || beside !== (facts.dataPath !== '')) {
     throw corrupt('it does not say where its data lies');
   }
-  const needed = layout.bytes + (beside ? 0 : dataRoom);
+  const inParts = (facts.flags & H.FLAG_PARTS) !== 0;
+  if (inParts && (beside || (facts.flags & H.FLAG_BARE) === 0 || geometry.noteBytes === 0)) {
+    throw corrupt('it says that its data is in parts, and not where');
+  }
+  const needed = layout.bytes + (beside || inParts ? 0 : dataRoom);
   if (fileBytes < needed) throw corrupt(`it is cut off: ${fileBytes} bytes of ${needed}`);
   return { geometry, layout, facts };
 }

@@ -16,6 +16,7 @@ import type { Frames } from './frames.ts';
 import { blocksOf } from './holders.ts';
 import type { MapWords, Memory } from './memory.ts';
 import * as M from './pgmap.layout.ts';
+import { endOf, firstUsable } from './registry.ts';
 
 /** Called with the block's first page and its length in pages once nobody holds it and it may be used again. */
 export type PageFree = (frame: number, pages: number) => void;
@@ -71,38 +72,81 @@ export class Holds {
    */
   alloc(pages: number, unusedBytes: number): number {
     const memory = this.#memory;
-    const { frames, pool, pageBytes, maps, patience } = memory.parts;
-    const bytes = pages * pageBytes;
     memory.enter();
     try {
-      for (let tries = 0; tries < patience; tries++) {
-        const address = pool.alloc(bytes);
-        if (address < 0) {
-          // Another may be in the middle of a claim that it gives back; one that died there is found by the caller, who reaps.
-          if (pool.lastFailure === 'busy') continue;
-          break;
-        }
-        const map = maps[pool.lastOwner - 1];
-        // ORDER: the block first, then its map's reference. A map is killed with its chunks out of use already, and after a moment
-        // in which nobody was inside a section; so who finds it dying here finds its chunk no more, and goes on to the next (X5).
-        if (map === undefined || !memory.isLive(map) || !map.ref.tryGetLive(memory.slot)) {
-          pool.free(address, bytes);
-          continue;
-        }
-        const frame = address / pageBytes;
-        // The pool gave the pages to us alone; a stale handle's moment on the descriptor does not stop `acquire`.
-        if (!frames.acquire(frame, pages, unusedBytes, memory.slot)) {
-          throw new HoldfastError(
-            'ERR_HOLDFAST_CORRUPT',
-            `page ${frame} is free in the pool but not in its descriptor: the control block was damaged; make the region anew`,
-          );
-        }
-        this.#count(frame, 1);
+      const frame = this.#claim(pages * memory.parts.pageBytes);
+      if (frame >= 0) {
+        this.#begin(frame, pages, unusedBytes);
         return frame;
       }
     } finally {
       memory.leave();
     }
+    return this.#noRoom();
+  }
+
+  /**
+   * As `alloc`, but each of the pages is a block of its own, with a life of its own: what a mapping is made of, whose pages may go one
+   * by one.
+   *
+   * Source: p2pmem_alloc_mmap of Linux 6.2, where each page holds the reference of its map as well.
+   */
+  allocEach(pages: number): number {
+    const memory = this.#memory;
+    const { pool, pageBytes, maps } = memory.parts;
+    memory.enter();
+    try {
+      const frame = this.#claim(pages * pageBytes);
+      if (frame >= 0) {
+        const map = maps[pool.lastOwner - 1]!;
+        // CRASH: pages of the pool without a descriptor, references without a block: recovery computes both anew.
+        pool.split(frame * pageBytes, pages * pageBytes);
+        if (pages > 1) map.ref.getMany(memory.slot, pages - 1);
+        for (let page = frame; page < frame + pages; page++) this.#begin(page, 1, 0);
+        return frame;
+      }
+    } finally {
+      memory.leave();
+    }
+    return this.#noRoom();
+  }
+
+  /** Takes room from the pool, and a reference of the map that it is of. Inside a section. @returns the first page, or -1 */
+  #claim(bytes: number): number {
+    const memory = this.#memory;
+    const { pool, maps, patience, pageBytes } = memory.parts;
+    for (let tries = 0; tries < patience; tries++) {
+      const address = pool.alloc(bytes);
+      if (address < 0) {
+        // Another may be in the middle of a claim that it gives back; one that died there is found by the caller, who reaps.
+        if (pool.lastFailure === 'busy') continue;
+        break;
+      }
+      const map = maps[pool.lastOwner - 1];
+      // ORDER: the block first, then its map's reference. A map is killed with its chunks out of use already, and after a moment
+      // in which nobody was inside a section; so who finds it dying here finds its chunk no more, and goes on to the next (X5).
+      if (map !== undefined && memory.isLive(map) && map.ref.tryGetLive(memory.slot)) return address / pageBytes;
+      pool.free(address, bytes);
+    }
+    return -1;
+  }
+
+  /** Begins the life of a block whose pages are claimed. Inside a section. */
+  #begin(frame: number, pages: number, unusedBytes: number): void {
+    // The pool gave the pages to us alone; a stale handle's moment on the descriptor does not stop `acquire`.
+    if (!this.#frames.acquire(frame, pages, unusedBytes, this.#memory.slot)) {
+      throw new HoldfastError(
+        'ERR_HOLDFAST_CORRUPT',
+        `page ${frame} is free in the pool but not in its descriptor: the control block was damaged; make the region anew`,
+      );
+    }
+    this.#count(frame, 1);
+  }
+
+  /** @returns -1 when a map gives pages and has none left. @throws ENODEV when none does */
+  #noRoom(): -1 {
+    const memory = this.#memory;
+    const { maps } = memory.parts;
     const pooled = maps.filter((map) => (memory.get(map, M.M_KIND) & POOLED) !== 0);
     if (pooled.some((map) => memory.isLive(map))) return -1;
     throw gone(memory, pooled[0] ?? maps[0]!);
@@ -224,11 +268,16 @@ export class Holds {
   /**
    * Puts everything this participant holds, also what is held in name only since its map was taken by force.
    *
+   * @param map only what is held of this map
+   *
    * @throws what a `pageFree` throws, once everything was put; several errors in one AggregateError
    */
-  putAll(): void {
+  putAll(map?: MapWords): void {
     const errors: unknown[] = [];
-    for (let frame = 0; frame < this.#depth.length && this.#held > 0; frame++) {
+    const { parts } = this.#memory;
+    const first = map === undefined ? 0 : firstUsable(parts, map);
+    const end = map === undefined ? this.#depth.length : endOf(parts, map);
+    for (let frame = first; frame < end && this.#held > 0; frame++) {
       if (this.#depth[frame] === 0) continue;
       this.#depth[frame] = 1;
       try {

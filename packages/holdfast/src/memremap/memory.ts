@@ -23,8 +23,11 @@ export interface MapWords {
   readonly number: number;
   /** Index of the record in the words. */
   readonly record: number;
-  /** Index of the first PIN word; one a participant. */
+  /** Index of the first PIN word, and of the first MAPPED word; one a participant. */
   readonly pins: number;
+  readonly mapped: number;
+  /** Index of the note. */
+  readonly note: number;
   readonly ref: PercpuRef;
 }
 
@@ -40,6 +43,8 @@ export interface MemoryParts {
   readonly frames: Frames;
   readonly pool: GenPool;
   readonly maps: readonly MapWords[];
+  /** Words of the note that each map has. */
+  readonly noteWords: number;
   readonly sections: Sections;
   /** Whether there is an asymmetric barrier: what a section must not miss is then read plainly. */
   readonly hasBarrier: boolean;
@@ -180,6 +185,14 @@ export class Memory {
     return map;
   }
 
+  /**
+   * The note of the map, which its maker has written before anybody could see the map. Whoever reads it holds something of the map, or
+   * looks again afterwards whether it is the same: a record is used again.
+   */
+  note(map: MapWords): Int32Array {
+    return this.parts.words.subarray(map.note, map.note + this.parts.noteWords);
+  }
+
   /** State of the map, one of `M_*`. */
   state(map: MapWords): number {
     return this.get(map, M.M_STATE);
@@ -241,6 +254,37 @@ export class Memory {
   /** References of the map that participant `slot` has taken by name and not put. */
   pins(map: MapWords, slot: number): number {
     return Atomics.load(this.parts.words, map.pins + slot);
+  }
+
+  /**
+   * Says that the participant's process is about to have the map's data under its views; `endMapping` takes it back.
+   *
+   * @returns false when that must not be any more: the map is taken by force, or was drained
+   */
+  beginMapping(map: MapWords): boolean {
+    return this.inside(() => {
+      Atomics.store(this.parts.words, map.mapped + this.slot, 1);
+      // ORDER: the mark, then the state, in one section. The driver moves the state, waits until everyone was outside, and then looks
+      // at the marks: either it sees ours, or we see what it did.
+      const state = this.state(map);
+      if (state === M.M_LIVE || (state === M.M_KILLED && this.get(map, M.M_FORCED) === 0)) return true;
+      this.endMapping(map);
+      return false;
+    });
+  }
+
+  /** Says that the map's data is no longer under the views of the participant's process. */
+  endMapping(map: MapWords): void {
+    // CRASH: a mark of the dead is taken away by recovery; its mappings went with it.
+    Atomics.store(this.parts.words, map.mapped + this.slot, 0);
+  }
+
+  /** Whether participant `slot`, or without one anybody, may have the map's data under its views. */
+  isMapped(map: MapWords, slot?: number): boolean {
+    const { words, participants } = this.parts;
+    if (slot !== undefined) return Atomics.load(words, map.mapped + slot) !== 0;
+    for (let any = 0; any < participants.slots; any++) if (Atomics.load(words, map.mapped + any) !== 0) return true;
+    return false;
   }
 
   /** Counts an event and wakes those who wait for one. Outside of sections. */

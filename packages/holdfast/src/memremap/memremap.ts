@@ -23,10 +23,10 @@ import type { MapWords } from './memory.ts';
 import * as M from './pgmap.layout.ts';
 import { endOf, findMap } from './registry.ts';
 import {
+  type DriveOptions,
   type Maps,
   resurrect,
   type TeardownHooks,
-  type TeardownOptions,
   type TeardownReport,
   teardown,
 } from './teardown.ts';
@@ -68,6 +68,8 @@ export interface PgmapOptions {
   /** Gives the pages to the region's pool, so that `alloc` finds them. Default: pages are taken by `getPage`. */
   readonly pooled?: boolean;
   readonly ops?: PgmapOps;
+  /** Writes the note of the map of each range, before anybody can see it. What it throws is a failure of the set-up. */
+  readonly writeNote?: (note: Int32Array, range: number) => void;
   /** Watches each step of the set-up of each range; what it throws is that step's failure. For tests and progress. */
   readonly onStep?: (step: MapStep | 'register', range: number) => void;
 }
@@ -75,8 +77,8 @@ export interface PgmapOptions {
 /** A page map that was made: of one range, or of several that live and die together. */
 export class Pgmap {
   readonly options: PgmapOptions;
-  /** Options of the teardown that is to come when the device goes: a deadline, an abort signal. */
-  teardownOptions: TeardownOptions = {};
+  /** Options of the teardown that is to come when the device goes: a deadline, an abort signal, force. */
+  teardownOptions: DriveOptions = {};
   /** The report of the teardown, once it has ended well. */
   report: TeardownReport | undefined;
   readonly #attachment: Attachment;
@@ -159,6 +161,11 @@ export class Pgmap {
     const hooks: TeardownHooks = {
       kill: () => ops?.kill?.(this),
       cleanup: () => ops?.cleanup?.(this),
+      isUnmapped: () => {
+        const { maps } = this;
+        for (const map of maps) this.#attachment.unmap(map);
+        return maps.every((map) => !memory.isMapped(map));
+      },
       unmapped: (map) => {
         holds.onPageFree(map, undefined);
         const taken = memory.get(map, M.M_ALT_ALLOC);
@@ -206,7 +213,7 @@ const release = (pgmap: Pgmap): Promise<void> => pgmap.release();
 export async function memremapPages(device: Device, attachment: Attachment, options: PgmapOptions): Promise<Pgmap> {
   checkOptions(options);
   const { memory, holds, chunkPages } = attachment;
-  const { kind, ranges, altmap, owner = 0, pooled = false, ops, onStep } = options;
+  const { kind, ranges, altmap, owner = 0, pooled = false, ops, writeNote, onStep } = options;
   const pgmap = new Pgmap(attachment, options);
   const makings: Making[] = [];
   try {
@@ -222,6 +229,7 @@ export async function memremapPages(device: Device, attachment: Attachment, opti
       const making = prepareMap(memory, spec, chunkPages, undefined, onStep && ((step) => onStep(step, index)));
       makings.push(making);
       pgmap.add(making.map);
+      writeNote?.(memory.note(making.map), index);
     }
     onStep?.('register', ranges.length - 1);
     device.addAction(release, pgmap);
@@ -266,7 +274,7 @@ async function runAll(error: unknown, steps: readonly (() => unknown)[]): Promis
  *
  * Source: devm_memunmap_pages
  */
-export async function memunmapPages(device: Device, pgmap: Pgmap, options: TeardownOptions = {}): Promise<boolean> {
+export async function memunmapPages(device: Device, pgmap: Pgmap, options: DriveOptions = {}): Promise<boolean> {
   const before = pgmap.teardownOptions;
   pgmap.teardownOptions = options;
   try {

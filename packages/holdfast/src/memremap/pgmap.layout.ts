@@ -1,5 +1,6 @@
 /**
- * pgmap.layout: the record of one mapped range of pages, 32 words, followed by one PIN word a participant and the map's percpu-ref.
+ * pgmap.layout: the record of one mapped range of pages, 32 words, followed by one PIN word and one MAPPED word a participant, the
+ * map's percpu-ref, and a note of its maker's.
  *
  *   EMPTY ──▶ RESERVED ──▶ LIVE ──kill──▶ KILLED ──last put──▶ DRAINED ──cleanup──▶ CLEANED ──remove──▶ GONE (as EMPTY)
  *                           ▲               │
@@ -7,6 +8,8 @@
  *
  * INVARIANT: ranges of records that are neither EMPTY nor GONE do not overlap.
  * INVARIANT: references of a map = initial (until killed) + blocks in use + the sum of the PIN words of the living.
+ * INVARIANT: while a participant's process has the map's data under its views, for this map alone, its MAPPED word is 1. The map is not
+ * GONE before all of them are 0.
  */
 export const MAP_RECORD_WORDS = 32;
 

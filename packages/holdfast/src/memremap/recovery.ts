@@ -78,7 +78,10 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
         references++;
         if (pooled) blocks.push({ addr: frame * pageBytes, size: frames.pages(frame) * pageBytes });
       }
-      for (const slot of dead) Atomics.store(words, map.pins + slot, 0);
+      for (const slot of dead) {
+        Atomics.store(words, map.pins + slot, 0);
+        Atomics.store(words, map.mapped + slot, 0);
+      }
       for (let slot = 0; slot < frames.slots; slot++) references += Atomics.load(words, map.pins + slot);
       // A kill that is half done is finished here, but for its mark without its reference: whoever destroys, or resurrects, goes on.
       if (state < M.M_DRAINED) map.ref.rebuild(references);

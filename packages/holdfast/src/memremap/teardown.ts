@@ -211,7 +211,7 @@ function* protocol(
     }
     if (options.force === true) {
       hooks.forced?.();
-      holds.putAll();
+      for (const map of maps) holds.putAll(map);
     }
   } catch (error) {
     // The kill was given up half way. What it has moved stays moved, and its users are refused: they are told why, as below.

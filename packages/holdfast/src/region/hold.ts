@@ -8,8 +8,8 @@ import type { Handle } from './handle.ts';
 export interface HoldHome {
   /** A view of the block's bytes. @throws ENODEV when the mapping was revoked */
   view(page: number, size: number): Uint8Array<SharedArrayBuffer>;
-  /** Puts one hold of the block. */
-  put(page: number): void;
+  /** Puts one hold of the block, unless it is void. */
+  put(page: number, generation: number): void;
 }
 
 /**
@@ -63,7 +63,7 @@ export class Hold implements Disposable {
     if (!this.#held) throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put before`);
     this.#held = false;
     this.#bytes = undefined;
-    this.#home.put(this.handle.page);
+    this.#home.put(this.handle.page, this.handle.generation);
   }
 
   /** As `put`, but repeating is harmless: for `using`. */

@@ -55,10 +55,22 @@ export interface OpenOptions extends ShapeOptions {
   name?: string;
 }
 
+/** A region whose data its maps bring along. */
+export interface PartsOptions extends ShapeOptions {
+  /** Bytes that the maps can bring together, rounded up to pages. Costs address space, and 24 bytes of memory a page. */
+  size: Size;
+  /** Name under which other processes find it; default: none, they use `region.path`. */
+  name?: string;
+  /** What it is for, 1 to 2^31 - 1, and a number that goes with that, 0 to 2^53 - 1. */
+  role: number;
+  roleArgument?: number;
+}
+
 export const ATTACH_KEYS = ['title'];
 const SHAPE_KEYS = [...ATTACH_KEYS, 'participants', 'pageSize', 'maps', 'trace'];
 export const CREATE_KEYS = [...SHAPE_KEYS, 'size', 'name', 'path', 'backing', 'bare'];
 export const OPEN_KEYS = [...SHAPE_KEYS, 'mode', 'blockSize', 'name'];
+export const PARTS_KEYS = [...SHAPE_KEYS, 'size', 'name', 'role', 'roleArgument'];
 const TEARDOWN_KEYS = ['signal', 'timeoutMs', 'onPhase', 'onWait'];
 const TEXT_KEYS = ['title', 'name', 'path'];
 

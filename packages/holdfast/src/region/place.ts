@@ -21,6 +21,7 @@ import {
   mapSegments,
   needRealMemory,
   openPath,
+  Patchwork,
   SEGMENT_BYTES,
   type Segments,
   selfTest,
@@ -30,11 +31,13 @@ import {
   FLAG_BARE,
   FLAG_BARRIER,
   FLAG_DATA_BESIDE,
+  FLAG_PARTS,
   FLAG_READ_ONLY,
   FLAG_TRACE,
   HEADER_WORDS,
 } from '../memremap/control.layout.ts';
 import { type Checked, checkHeader, type Facts, type Geometry, layOut, writeHeader } from '../memremap/control.ts';
+import { PART_NOTE_BYTES } from './parts.ts';
 
 /** A region's control block and data, mapped into this process. */
 export interface Place {
@@ -107,6 +110,29 @@ export function makePlace(
   }
 }
 
+/** What a region is for whose data is put together: a number that says it, and one that goes with it. */
+export interface Role {
+  readonly role: number;
+  readonly argument: number;
+}
+
+/** Makes a region without data: its maps will bring it. The backing is not published yet. */
+export function makePlaceOfParts(dataBytes: number, shape: Shape, { role, argument }: Role): Place {
+  const geometry = { ...geometryOf(dataBytes, shape), noteBytes: PART_NOTE_BYTES };
+  const layout = layOut(geometry);
+  const kind = shape.name === '' ? 'memfd' : 'shm';
+  const backing = makeBacking({ kind, path: undefined }, layout.bytes, shape.name);
+  try {
+    const control = mapSegments(backing, 0, layout.bytes);
+    const flags = FLAG_PARTS | FLAG_BARE | barrierFlag() | (shape.trace ? FLAG_TRACE : 0);
+    const facts = { ...factsOf(shape, kind, flags, dataBytes, 0, ''), role, roleArgument: argument };
+    return format(geometry, facts, control, new Patchwork(geometry.pages * geometry.pageBytes), backing);
+  } catch (error) {
+    backing.close();
+    throw error;
+  }
+}
+
 /** Makes a region over the content of an existing file, which is not changed by that. */
 export function makePlaceOver(file: string, writable: boolean, blockBytes: number, shape: Shape): Place {
   const source = openPath(file, { writable });
@@ -165,6 +191,8 @@ export function findPlace(pathOrName: string): Place {
       } finally {
         source.close();
       }
+    } else if ((facts.flags & FLAG_PARTS) !== 0) {
+      data = new Patchwork(geometry.pages * geometry.pageBytes);
     } else {
       data = mapSegments(backing, layout.bytes, geometry.pages * geometry.pageBytes);
     }
@@ -182,9 +210,8 @@ export function findPlace(pathOrName: string): Place {
  */
 export function placeFrom(ticket: Ticket): Place {
   const { control: buffers, data, mode, path, mapping } = ticket;
-  const isShared = (list: readonly unknown[]): boolean =>
-    list.length > 0 && list.every((one) => one instanceof SharedArrayBuffer);
-  if (!isShared(buffers) || !Array.isArray(data) || !isShared(data)) {
+  const isShared = (list: readonly unknown[]): boolean => list.every((one) => one instanceof SharedArrayBuffer);
+  if (buffers.length === 0 || !isShared(buffers) || !Array.isArray(data) || !isShared(data)) {
     throw new HoldfastError(
       'EINVAL',
       'a ticket is for threads of the same process, by postMessage or workerData; other processes attach by region.path',
@@ -197,7 +224,10 @@ export function placeFrom(ticket: Ticket): Place {
     control.lengthBytes + sumOf(data),
     path ?? 'the ticket',
   );
-  const segments = fromBuffers(data, mode);
+  // LIFE: what one thread lays or clears of a patchwork, all see that share it. So each thread makes its own.
+  const inParts = (checked.facts.flags & FLAG_PARTS) !== 0;
+  const { pages, pageBytes } = checked.geometry;
+  const segments = inParts ? new Patchwork(pages * pageBytes) : fromBuffers(data, mode);
   const backing = path === undefined ? undefined : openPath(path, { writable: true });
   try {
     // The path may lead to another file by now: a descriptor number, or a name, that was used again.
@@ -213,7 +243,7 @@ export function placeFrom(ticket: Ticket): Place {
       cause: error,
     });
   }
-  return placeOf(checked, control, segments, backing, mapping);
+  return placeOf(checked, control, segments, backing, inParts ? randomInt(1, 2 ** 31) : mapping);
 }
 
 function sumOf(buffers: readonly SharedArrayBuffer[]): number {
@@ -237,7 +267,7 @@ export function ticketOf(place: Place): Ticket {
     mapping,
     mode: data.mode,
     control: control.buffers,
-    data: data.buffers,
+    data: data instanceof Patchwork ? [] : data.buffers,
   };
 }
 
@@ -257,7 +287,7 @@ function geometryOf(dataBytes: number, { participants, maps, pageBytes }: Shape)
   const pages = Math.ceil(dataBytes / pageBytes);
   // One chunk per segment, and one for each end of a map that does not lie on a seam.
   const chunks = Math.ceil(pages / chunkPagesOf(pageBytes)) + 2 * maps;
-  return { slots: participants, maps, pageBytes, pages, chunks };
+  return { slots: participants, maps, pageBytes, pages, chunks, noteBytes: 0 };
 }
 
 function factsOf(
@@ -279,6 +309,8 @@ function factsOf(
     dataPath,
     dataInode: 0,
     dataDevice: 0,
+    role: 0,
+    roleArgument: 0,
     name: shape.name,
   };
 }

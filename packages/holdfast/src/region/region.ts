@@ -9,7 +9,16 @@
  * Kernel counterpart: a driver that maps its device memory with memremap_pages and gives out pages of it with genalloc.
  */
 import { HoldfastError } from '../errors.ts';
-import { type BackingKind, formatSize, listen, needRealMemory, parseSize, reopen, ring } from '../mem/index.ts';
+import {
+  type BackingKind,
+  formatSize,
+  listen,
+  needRealMemory,
+  Patchwork,
+  parseSize,
+  reopen,
+  ring,
+} from '../mem/index.ts';
 import { type Attachment, attach, type Surroundings } from '../memremap/attach.ts';
 import {
   FLAG_BARE,
@@ -53,17 +62,22 @@ import {
   checkTeardownOptions,
   OPEN_KEYS,
   type OpenOptions,
+  PARTS_KEYS,
+  type PartsOptions,
   type Size,
   shapeOf,
 } from './options.ts';
+import { Parts } from './parts.ts';
 import {
   chunkPagesOf,
   defaultKind,
   findPlace,
   makePlace,
+  makePlaceOfParts,
   makePlaceOver,
   type Place,
   placeFrom,
+  type Role,
   type Ticket,
   ticketOf,
 } from './place.ts';
@@ -99,6 +113,8 @@ export class Region implements Disposable {
   #revoked = false;
   /** Whether another thread of the process may work on the same mapping. */
   #isShared: boolean;
+  /** Where the data is put together of parts. */
+  readonly #parts: Parts | undefined;
   #reaped: ParticipantInfo[] = [];
 
   private constructor(
@@ -110,13 +126,15 @@ export class Region implements Disposable {
     this.#place = place;
     this.#isShared = isShared;
     this.#shortId = place.checked.facts.uuid.slice(0, 8);
+    this.#parts = place.data instanceof Patchwork ? new Parts(place.data) : undefined;
     try {
       this.#attachment = attach(
         place.words,
         place.checked.geometry,
         place.checked.layout,
-        surroundingsOf(place, title),
+        { ...surroundingsOf(place, title), unmap: (map) => this.#parts?.unmap(map) },
       );
+      this.#parts?.bind(this.#attachment);
     } catch (error) {
       place.backing?.close();
       throw error;
@@ -129,7 +147,7 @@ export class Region implements Disposable {
     }
     this.#home = {
       view: (page, size) => this.#view(page, size),
-      put: (page) => this.#put(page),
+      put: (page, generation) => this.#put(page, generation),
     };
     this.#attachment.events.on(() => this.#onEvent());
     this.#onEvent();
@@ -218,6 +236,21 @@ export class Region implements Disposable {
   }
 
   /**
+   * Makes a bare region whose data will be put together: each map that is made in it brings bytes of its own, which its note names. For
+   * those who make maps: see `parts`.
+   *
+   * @param options `size`: how many bytes the maps can bring together
+   * @throws as `create`
+   */
+  static createOfParts(options: PartsOptions): Region {
+    checkKeys(options, PARTS_KEYS, 'Region.createOfParts');
+    const { name = '', role, roleArgument = 0 } = options;
+    const shape = shapeOf(options, name);
+    const place = makePlaceOfParts(parseSize(options.size, 'size'), shape, { role, argument: roleArgument });
+    return finish(place, new Region(place, options.title, false));
+  }
+
+  /**
    * Attaches to a region that exists.
    *
    * @param where a ticket from another thread of this process; or the name or path of a region, from any process
@@ -287,6 +320,24 @@ export class Region implements Disposable {
   /** Aborts when the region is killed, with the error as its reason: give it to streams and jobs. A resurrected region has a new one. */
   get signal(): AbortSignal {
     return this.#life.signal;
+  }
+
+  /** What the region was made for, and the number that goes with it; 0: nothing special. */
+  get role(): Role {
+    const { role, roleArgument } = this.#place.checked.facts;
+    return { role, argument: roleArgument };
+  }
+
+  /** The parts that the data is put together of, in a region that was made so: for those who make the maps. */
+  get parts(): Parts {
+    if (this.#parts !== undefined) return this.#parts;
+    throw new HoldfastError('ENOTSUP', 'the data of this region is one piece; Region.createOfParts makes one of parts');
+  }
+
+  /** Aborts when the memory that the hold is of is killed: the region, or in a bare one the map. */
+  signalOf(hold: Hold): AbortSignal {
+    this.#checkAttached();
+    return this.#parts === undefined ? this.signal : this.#parts.signal(hold.handle.page);
   }
 
   /** For the kernel's own verbs: `memremapPages(device, region.attachment, ...)`. */
@@ -475,7 +526,7 @@ export class Region implements Disposable {
     } finally {
       this.#place.backing?.close();
       // Where no other thread works on this mapping its memory is given back now, not when the views are collected.
-      if (!this.#isShared) this.#place.data.revoke();
+      if (!this.#isShared || this.#parts !== undefined) this.#place.data.revoke();
     }
   }
 
@@ -539,13 +590,17 @@ export class Region implements Disposable {
 
   #view(page: number, size: number): Uint8Array<SharedArrayBuffer> {
     this.#checkAttached();
-    return this.#place.data.bytes(page * this.pageSize, size);
+    return this.#parts?.view(page, size) ?? this.#place.data.bytes(page * this.pageSize, size);
   }
 
-  #put(page: number): void {
+  #put(page: number, generation: number): void {
     // A hold that outlived its region is void: there is nothing left to put.
     if (this.#detached || this.#revoked) return;
-    this.#attachment.holds.put(page);
+    const { memory, holds } = this.#attachment;
+    // As is one whose map was taken by force: it was put then, and the page may be another block's since.
+    const isVoid = holds.depth(page) === 0 || memory.parts.frames.generation(page) !== generation;
+    if (this.#parts !== undefined && isVoid) return;
+    holds.put(page);
   }
 
   /** Nobody is there to catch what goes wrong on an event (a user's `pageFree`, say): it is reported, and ends nothing. */
@@ -560,6 +615,7 @@ export class Region implements Disposable {
   /** Looks at what has happened to the region, after each event. */
   #look(): void {
     if (this.#detached) return;
+    this.#parts?.look();
     if (this.#isBare) {
       if (!this.#isBareGone) return;
       this.#abort();

@@ -78,17 +78,18 @@ export class SmallRegion {
     this.seats = seats;
     this.dead = dead;
     this.hasBarrier = barrier;
-    this.geometry = { slots, maps, pageBytes: PAGE_BYTES, pages, chunks: maps };
+    this.geometry = { slots, maps, pageBytes: PAGE_BYTES, pages, chunks: maps, noteBytes: 0 };
     const toLine = (word: number): number => Math.ceil(word / LINE_WORDS) * LINE_WORDS;
     const sections = toLine(H_CLAIMS + slots);
     const participants = sections + Sections.wordsFor(slots);
     const mapTable = participants + Participants.wordsFor(slots);
-    const mapRef = toLine(M.MAP_RECORD_WORDS + slots);
-    const mapWords = mapRef + PercpuRef.wordsFor(slots);
+    const mapRef = toLine(M.MAP_RECORD_WORDS + 2 * slots);
+    const mapNote = mapRef + PercpuRef.wordsFor(slots);
+    const mapWords = mapNote;
     const pool = mapTable + maps * mapWords;
     const frames = toLine(pool + poolBytes(this.geometry) / 4);
     const bytes = (frames + Frames.wordsFor(pages, slots)) * 4;
-    this.layout = { sections, participants, maps: mapTable, mapWords, mapRef, pool, frames, bytes };
+    this.layout = { sections, participants, maps: mapTable, mapWords, mapRef, mapNote, pool, frames, bytes };
   }
 
   /** Bytes of the buffers: the control block, and a word for each page of data. */
@@ -208,6 +209,7 @@ export class SmallRegion {
       Object.assign(names, { [ref + R.STATE]: `${map}.ref.state`, [ref + R.COUNT]: `${map}.ref.count` });
       for (let slot = 0; slot < geometry.slots; slot++) {
         names[record + M.MAP_RECORD_WORDS + slot] = `${map}.pins of ${seats[slot]}`;
+        names[record + M.MAP_RECORD_WORDS + geometry.slots + slot] = `${map}.mapped by ${seats[slot]}`;
         names[ref + (slot + 1) * LINE_WORDS] = `${map}.ref of ${seats[slot]}`;
       }
     }

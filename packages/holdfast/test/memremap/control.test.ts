@@ -6,7 +6,7 @@ import * as H from '../../src/memremap/control.layout.ts';
 import { checkHeader, type Facts, type Geometry, layOut, writeHeader } from '../../src/memremap/control.ts';
 import { World } from './world.ts';
 
-const geometry: Geometry = { slots: 32, maps: 2, pageBytes: 4096, pages: 16, chunks: 8 };
+const geometry: Geometry = { slots: 32, maps: 2, pageBytes: 4096, pages: 16, chunks: 8, noteBytes: 0 };
 const layout = layOut(geometry);
 const dataRoom = geometry.pages * geometry.pageBytes;
 const inline: Facts = {
@@ -20,6 +20,8 @@ const inline: Facts = {
   dataPath: '',
   dataInode: 0,
   dataDevice: 0,
+  role: 0,
+  roleArgument: 0,
   name: 'name',
 };
 const beside: Facts = { ...inline, flags: H.FLAG_DATA_BESIDE, blockPages: 256, dataPath: '/data' };

@@ -166,7 +166,7 @@ export class World {
   readonly #locks = new Map<number, number>();
 
   constructor({ pages = 16, maps = 4, slots = 32, barrier = false, listening = false }: WorldOptions = {}) {
-    this.geometry = { slots, maps, pageBytes: PAGE, pages, chunks: 2 * maps + 4 };
+    this.geometry = { slots, maps, pageBytes: PAGE, pages, chunks: 2 * maps + 4, noteBytes: 0 };
     this.layout = layOut(this.geometry);
     this.words = new Int32Array(new SharedArrayBuffer(this.layout.bytes));
     this.hasBarrier = barrier;

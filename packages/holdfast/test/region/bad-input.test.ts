@@ -81,7 +81,7 @@ describe('region files', real, () => {
   });
 
   test('another version says both versions', () => {
-    refuses(() => Region.attach(damaged((path) => poke(path, 2, 99))), 'ERR_HOLDFAST_VERSION', /99.*1/);
+    refuses(() => Region.attach(damaged((path) => poke(path, 2, 99))), 'ERR_HOLDFAST_VERSION', /99.*2/);
   });
 
   test('one flipped bit anywhere in the fixed words is noticed', () => {

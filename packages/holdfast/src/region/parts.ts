@@ -1,0 +1,273 @@
+/**
+ * parts: the data of a region that is put together of several backings. Each of its maps brings bytes of its own: part of a file, of
+ * shared memory, of a device's BAR. Where they lie stands in the map's note, and every participant lays them under its own views when
+ * it first looks at a block of that map.
+ *
+ *   first look ─▶ mark (memory.beginMapping) ─▶ open what the note names ─▶ lay ──── the map is drained, or taken by force ─▶ clear ─▶ unmark
+ *
+ * LIFE: who looks holds a block, so the map is not drained; and the map is not gone before every mark is. So what is laid is always of
+ * the map that is there, and nothing of it stays under anybody's views once it is gone.
+ *
+ * What it does not do: stop somebody who stands still. A participant that is stopped, or never turns its event loop, keeps its views,
+ * and the teardown waits for it, or gives up with its name.
+ *
+ * Kernel counterpart: the mappings of a device's memory in processes, and unmap_mapping_range, which takes them away by force.
+ */
+import { fstatSync } from 'node:fs';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
+import { type Backing, openPath, type Patchwork } from '../mem/index.ts';
+import type { Attachment } from '../memremap/attach.ts';
+import type { MapWords, Memory } from '../memremap/memory.ts';
+import * as M from '../memremap/pgmap.layout.ts';
+import { endOf } from '../memremap/registry.ts';
+
+/** Where the bytes of a map lie. */
+export interface Part {
+  /** What any process of the user opens. */
+  readonly path: string;
+  /** Bytes from the start of the file. */
+  readonly offset: number;
+  readonly writable: boolean;
+  /** Whether only the process that made the map can lay it: memory that a driver gives to each mapping anew. */
+  readonly isPrivate: boolean;
+  /** Inode and device of the file, so that another one under its path is noticed. */
+  readonly inode: number;
+  readonly device: number;
+  /** Sixteen words for whoever made the map. */
+  readonly extra: Int32Array;
+}
+
+const OFFSET = 0; // 2 words
+const FLAGS = 2;
+const WRITABLE = 1;
+const PRIVATE = 2;
+const INODE = 4; // 2 words
+const DEVICE = 6; // 2 words
+const MAKER = 8; // pid
+const EXTRA = 16;
+export const EXTRA_WORDS = 16;
+const PATH = 32;
+const PATH_BYTES = 1024;
+
+/** Bytes of the note. */
+export const PART_NOTE_BYTES = PATH * 4 + PATH_BYTES;
+
+/** Writes where the bytes of a map lie. @throws ENAMETOOLONG */
+export function writePart(note: Int32Array, part: Part): void {
+  const path = new TextEncoder().encode(part.path);
+  if (path.length >= PATH_BYTES) {
+    throw new HoldfastError(
+      'ENAMETOOLONG',
+      `the path of a part has at most ${PATH_BYTES - 1} bytes; this one has ${path.length}`,
+    );
+  }
+  note.fill(0);
+  setWide(note, OFFSET, part.offset);
+  note[FLAGS] = (part.writable ? WRITABLE : 0) | (part.isPrivate ? PRIVATE : 0);
+  setWide(note, INODE, part.inode);
+  setWide(note, DEVICE, part.device);
+  note[MAKER] = process.pid;
+  note.set(part.extra, EXTRA);
+  new Uint8Array(note.buffer, note.byteOffset + PATH * 4, path.length).set(path);
+}
+
+/** What a note says. */
+export function readPart(note: Int32Array): Part {
+  const bytes = new Uint8Array(note.buffer, note.byteOffset + PATH * 4, PATH_BYTES).slice();
+  const end = bytes.indexOf(0);
+  return {
+    path: new TextDecoder().decode(bytes.subarray(0, end < 0 ? PATH_BYTES : end)),
+    offset: getWide(note, OFFSET),
+    writable: (note[FLAGS]! & WRITABLE) !== 0,
+    isPrivate: (note[FLAGS]! & PRIVATE) !== 0,
+    inode: getWide(note, INODE),
+    device: getWide(note, DEVICE),
+    extra: note.slice(EXTRA, EXTRA + EXTRA_WORDS),
+  };
+}
+
+/** A number that stands in two words, low first. */
+export function getWide(words: Int32Array, index: number): number {
+  return (words[index + 1]! >>> 0) * 2 ** 32 + (words[index]! >>> 0);
+}
+
+export function setWide(words: Int32Array, index: number, value: number): void {
+  words[index] = value | 0;
+  words[index + 1] = Math.floor(value / 2 ** 32) | 0;
+}
+
+/** What a thread keeps of a map that it has something to do with. */
+interface Known {
+  readonly map: MapWords;
+  readonly life: number;
+  readonly abort: AbortController;
+}
+
+/** The parts of one region, as one thread sees them. */
+export class Parts {
+  readonly #patchwork: Patchwork;
+  readonly #known = new Map<number, Known>();
+  #attachment: Attachment | undefined;
+
+  constructor(patchwork: Patchwork) {
+    this.#patchwork = patchwork;
+  }
+
+  /** Once the thread is attached. */
+  bind(attachment: Attachment): void {
+    this.#attachment = attachment;
+  }
+
+  /**
+   * Lays a map that is about to be made, in the thread that makes it.
+   *
+   * @param first page
+   */
+  lay(first: number, pages: number, backing: Backing, offset: number): void {
+    const { pageBytes } = this.#memory.parts;
+    this.#patchwork.lay(first * pageBytes, pages * pageBytes, backing, offset);
+  }
+
+  /** Takes away what `lay` laid of a map that was not made after all. */
+  clear(first: number, pages: number): void {
+    const { pageBytes } = this.#memory.parts;
+    if (!this.#patchwork.revoked) this.#patchwork.clear(first * pageBytes, pages * pageBytes);
+  }
+
+  /** Says of a map that was just made what `lay` has laid for it. */
+  adopt(map: MapWords): void {
+    if (!this.#memory.beginMapping(map)) throw takenAway();
+  }
+
+  /**
+   * A view of a block that the thread holds.
+   *
+   * @throws ENODEV when its map is taken away by force, ESTALE when another file is where its bytes were, ENOTSUP when only the process
+   *         that made the map can look at it, and what opening and mapping its backing throws
+   */
+  view(page: number, size: number): Uint8Array<SharedArrayBuffer> {
+    const map = this.mapOf(page);
+    if (!this.#memory.isMapped(map, this.#memory.slot)) this.#layMap(map);
+    return this.#patchwork.bytes(page * this.#memory.parts.pageBytes, size);
+  }
+
+  /** The map that a page that the thread holds is of. @throws ENODEV when it is of none any more */
+  mapOf(page: number): MapWords {
+    const memory = this.#memory;
+    const number = memory.parts.frames.mapOf(page);
+    if (number < 0) throw takenAway();
+    return memory.map(number);
+  }
+
+  /** Aborts when the map of a page that the thread holds is killed, with the error as its reason. */
+  signal(page: number): AbortSignal {
+    return this.#know(this.mapOf(page)).abort.signal;
+  }
+
+  /**
+   * Opens the backing of a map.
+   *
+   * @throws as `view`
+   */
+  open(map: MapWords): { backing: Backing; part: Part } {
+    const part = readPart(this.#memory.note(map));
+    if (part.isPrivate) {
+      throw new HoldfastError(
+        'ENOTSUP',
+        `${part.path} gives each mapping memory of its own: what another process has of it cannot be looked at from here`,
+      );
+    }
+    let backing: Backing;
+    try {
+      backing = openPath(part.path, { writable: part.writable });
+    } catch (error) {
+      if (!isHoldfastError(error, 'ENOENT')) throw error;
+      throw new HoldfastError(
+        'ESTALE',
+        `${part.path} is not there any more; a part without a name can be opened as long as the process lives that made it`,
+        { cause: error },
+      );
+    }
+    try {
+      const { ino, dev } = fstatSync(backing.fd);
+      const needed = part.offset + this.#memory.get(map, M.M_COUNT) * this.#memory.parts.pageBytes;
+      if (ino !== part.inode || dev !== part.device || backing.sizeBytes < needed) {
+        throw new HoldfastError('ESTALE', `${part.path} is another file by now, or was cut: its part is not to be had`);
+      }
+      return { backing, part };
+    } catch (error) {
+      backing.close();
+      throw error;
+    }
+  }
+
+  /** Takes the data of a map from this thread's views. The caller takes the mark away. */
+  unmap(map: MapWords): void {
+    if (this.#patchwork.revoked) return;
+    const { parts } = this.#memory;
+    const first = this.#memory.get(map, M.M_FIRST);
+    this.#patchwork.clear(first * parts.pageBytes, (endOf(parts, map) - first) * parts.pageBytes);
+  }
+
+  /** Looks at what has happened to the maps, after an event: lets go of what is taken away, and tells who must let go of more. */
+  look(): void {
+    const { memory, holds, unmap } = this.#attachment!;
+    let hasLetGo = false;
+    for (const map of memory.parts.maps) {
+      const state = memory.state(map);
+      const isForced = state === M.M_KILLED && memory.get(map, M.M_FORCED) === 1;
+      if (!isForced && state < M.M_CLEANED) continue;
+      const { held } = holds;
+      hasLetGo ||= memory.isMapped(map, memory.slot);
+      // ORDER: the views first. A hold that is put may be the last, and the pages be somebody else's.
+      unmap(map);
+      if (isForced) holds.putAll(map);
+      hasLetGo ||= holds.held < held;
+    }
+    for (const [number, { map, life, abort }] of this.#known) {
+      const isSame = memory.get(map, M.M_LIFE) === life;
+      if (isSame && memory.state(map) === M.M_LIVE) continue;
+      if (isSame && memory.state(map) < M.M_KILLED) continue;
+      this.#known.delete(number);
+      abort.abort(new HoldfastError('ENODEV', 'the memory is being taken away: put its holds'));
+    }
+    if (hasLetGo) memory.announce();
+  }
+
+  #layMap(map: MapWords): void {
+    const memory = this.#memory;
+    const { backing, part } = this.open(map);
+    try {
+      if (!memory.beginMapping(map)) throw takenAway();
+      const first = memory.get(map, M.M_FIRST);
+      try {
+        this.lay(first, memory.get(map, M.M_COUNT), backing, part.offset);
+      } catch (error) {
+        memory.endMapping(map);
+        throw error;
+      }
+    } finally {
+      backing.close();
+    }
+  }
+
+  #know(map: MapWords): Known {
+    const memory = this.#memory;
+    const life = memory.get(map, M.M_LIFE);
+    let known = this.#known.get(map.number);
+    if (known === undefined || known.life !== life) {
+      known = { map, life, abort: new AbortController() };
+      this.#known.set(map.number, known);
+      if (memory.state(map) !== M.M_LIVE) this.look();
+    }
+    return known;
+  }
+
+  get #memory(): Memory {
+    return this.#attachment!.memory;
+  }
+}
+
+function takenAway(): HoldfastError {
+  return new HoldfastError('ENODEV', 'this memory is being taken away; no view of it is given');
+}
