@@ -7,7 +7,7 @@ import { readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { isHoldfastError } from '../errors.ts';
 import { type BackingKind, needRealMemory, openPath, reopen, SHM_DIRECTORY } from '../mem/index.ts';
 import { assemble } from '../memremap/attach.ts';
-import { FLAG_BARE, FLAG_READ_ONLY, H_BARE_GONE, H_DEATHS, H_REPAIRS } from '../memremap/control.layout.ts';
+import { FLAG_BARE, FLAG_READ_ONLY, H_BARE_GONE, H_DEATHS, H_REPAIRS, H_ROLE_STATE } from '../memremap/control.layout.ts';
 import { type Checked, checkHeader } from '../memremap/control.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { Memory } from '../memremap/memory.ts';
@@ -89,6 +89,39 @@ export function listRegions(onProblem?: (path: string, error: unknown) => void):
     }
   }
   return [...found.values()];
+}
+
+/** What the header of a region says. */
+export interface RegionHeader {
+  readonly path: string;
+  readonly id: string;
+  readonly name: string;
+  readonly roleArgument: number;
+  readonly roleState: number;
+}
+
+/** The headers of the regions of this machine that were made for `role`, and are not gone. A look at a page of each file. */
+export function regionHeaders(role: number): RegionHeader[] {
+  needRealMemory();
+  const found = new Map<string, RegionHeader>();
+  for (const path of [...shmPaths(), ...memfdPaths()]) {
+    const header = attempt(() => headerOf(path, role));
+    if (header !== undefined && !found.has(header.id)) found.set(header.id, header);
+  }
+  return [...found.values()];
+}
+
+function headerOf(path: string, role: number): RegionHeader | undefined {
+  const backing = openPath(path, { writable: false });
+  try {
+    const words = headOf(backing.fd);
+    const { facts } = checkHeader(words, backing.sizeBytes, path);
+    if (facts.role !== role || words[H_BARE_GONE] === 1) return undefined;
+    const { uuid: id, name, roleArgument } = facts;
+    return { path, id, name, roleArgument, roleState: words[H_ROLE_STATE]! };
+  } finally {
+    backing.close();
+  }
 }
 
 /**

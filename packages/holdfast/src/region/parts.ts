@@ -159,6 +159,11 @@ export class Parts {
     return memory.map(number);
   }
 
+  /** Where the bytes of a map lie. */
+  describe(map: MapWords): Part {
+    return readPart(this.#memory.note(map));
+  }
+
   /** Aborts when the map of a page that the thread holds is killed, with the error as its reason. */
   signal(page: number): AbortSignal {
     return this.#know(this.mapOf(page)).abort.signal;
@@ -167,10 +172,11 @@ export class Parts {
   /**
    * Opens the backing of a map.
    *
+   * @param options `writable`: false opens it for reading, whatever the part allows
    * @throws as `view`
    */
-  open(map: MapWords): { backing: Backing; part: Part } {
-    const part = readPart(this.#memory.note(map));
+  open(map: MapWords, options: { writable?: false } = {}): { backing: Backing; part: Part } {
+    const part = this.describe(map);
     if (part.isPrivate) {
       throw new HoldfastError(
         'ENOTSUP',
@@ -179,7 +185,7 @@ export class Parts {
     }
     let backing: Backing;
     try {
-      backing = openPath(part.path, { writable: part.writable });
+      backing = openPath(part.path, { writable: options.writable ?? part.writable });
     } catch (error) {
       if (!isHoldfastError(error, 'ENOENT')) throw error;
       throw new HoldfastError(
