@@ -11,10 +11,11 @@ import { explore } from './commands/explore.ts';
 import { list } from './commands/list.ts';
 import { replay } from './commands/replay.ts';
 import { show } from './commands/show.ts';
+import { topology } from './commands/topology.ts';
 import { nearest } from './nearest.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
-const COMMANDS: readonly Command[] = [list, show, destroy, demo, replay, explore, doctor];
+const COMMANDS: readonly Command[] = [list, show, destroy, demo, topology, replay, explore, doctor];
 
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = 'help', ...rest] = args;

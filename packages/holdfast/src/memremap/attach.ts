@@ -251,8 +251,7 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
   }
   // LIFE: a slot with something left in it (the gate stayed closed) must not be somebody else's: its lock goes, below, and it is put
   // right as that of one who died.
-  const isEmpty =
-    holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0 && !memory.isMapped(map, slot));
+  const isEmpty = holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0 && !memory.isMapped(map, slot));
   memory.close();
   if (isEmpty) attempt(() => participants.vacate(slot));
   attempt(() => liveness.close());

@@ -195,7 +195,7 @@ export function publish(device: P2pDevice, isPublished: boolean): boolean {
  */
 export function hasP2pMemory(device: Giver): boolean {
   const provider = device instanceof Provider ? device : device.provider;
-  return provider !== undefined && provider.isPublished && provider.hasMemory;
+  return provider?.isPublished === true && provider.hasMemory;
 }
 
 function checkOwn(provider: Provider, block: Hold): void {

@@ -90,14 +90,17 @@ export class AllocateFile implements Disposable {
         `provider ${provider.name} gives no memory any more; open the one that took its place`,
       );
     }
-    const first = pages <= memory.parts.frames.count ? holds.allocEach(pages) : -1;
+    const isPossible = pages <= memory.parts.frames.count;
+    let first = isPossible ? holds.allocEach(pages) : -1;
+    // Asked when it matters: the dead may have what is missing.
+    if (first < 0 && isPossible && region.reap().length > 0) first = holds.allocEach(pages);
     if (first < 0) {
       throw new HoldfastError(
         'ENOMEM',
         `no hole of ${pages} pages; ${provider.available} bytes are free, in smaller ones`,
       );
     }
-    return Mapping.over(provider, first, pages, write);
+    return Mapping.over(provider, first, pages, write, provider.isClearing);
   }
 
   /**
@@ -110,22 +113,22 @@ export class AllocateFile implements Disposable {
     const { write = this.access === 'rw' } = options;
     this.#checkOpen();
     if (write && this.access === 'r') throw new HoldfastError('EACCES', 'the memory was opened for reading only');
-    const [head] = handles;
-    if (
-      !Array.isArray(handles) ||
-      head === undefined ||
-      !handles.every(({ page }, index) => page === head.page + index)
-    ) {
-      throw new HoldfastError('EINVAL', 'a mapping is shared by all its handles, in order');
-    }
+    const isRow =
+      Array.isArray(handles) && handles.length > 0 && handles.every((one, at) => one?.page === handles[0]!.page + at);
+    if (!isRow) throw notOneMapping();
+    const provider = this.#provider;
+    const { parts } = provider.region;
     const held: Hold[] = [];
     try {
-      for (const handle of handles) held.push(this.#provider.hold(handle));
+      for (const handle of handles) held.push(provider.hold(handle));
+      // Neighbours in the provider may be of two resources, whose bytes are no neighbours.
+      const map = parts.mapOf(handles[0]!.page);
+      if (handles.some(({ page }) => parts.mapOf(page) !== map)) throw notOneMapping();
     } catch (error) {
       for (const hold of held) hold.put();
       throw error;
     }
-    return Mapping.over(this.#provider, head.page, handles.length, write);
+    return Mapping.over(provider, handles[0]!.page, handles.length, write);
   }
 
   /** The file has no content to read. @throws EIO always */
@@ -147,6 +150,10 @@ export class AllocateFile implements Disposable {
   }
 }
 
+function notOneMapping(): HoldfastError {
+  return new HoldfastError('EINVAL', 'a mapping is shared by all its handles, in order');
+}
+
 /** Pages of a provider under views of their own, until they are unmapped, or their resource is taken away. */
 export class Mapping implements Revocable, Disposable {
   /** The bytes: whole pages. They read zeros where they were unmapped, and everywhere once the resource is on its way out. */
@@ -163,10 +170,12 @@ export class Mapping implements Revocable, Disposable {
   #isRevoked = false;
 
   /** @internal Over pages that the thread holds, each once; a failure puts them. */
-  static over(provider: Provider, first: number, pages: number, write: boolean): Mapping {
+  static over(provider: Provider, first: number, pages: number, write: boolean, isCleared = false): Mapping {
     try {
       const { parts, pageSize } = provider.region;
       const map = parts.mapOf(first);
+      // Through the provider's own view: that of the mapping may be one whose stores stay here.
+      if (isCleared) parts.view(first, pages * pageSize).fill(0);
       const patchwork = new Patchwork(pages * pageSize);
       const { backing, part } = parts.open(map, write ? undefined : { writable: false });
       try {

@@ -12,8 +12,9 @@
  * Kernel counterpart: `struct pci_dev` with its `p2pdma` field. Unlike the kernel's, an unbind can be given a deadline: what could not be
  * taken away in time stays, killed, and another `unbind` goes on with it.
  */
-import { Device, type DeviceOptions } from '../devres/index.ts';
+import { Device, type DeviceOptions, ReleaseError } from '../devres/index.ts';
 import { HoldfastError } from '../errors.ts';
+import { parseSize } from '../mem/index.ts';
 import type { DriveOptions } from '../memremap/teardown.ts';
 import { isBdf, type PciTree, parseBdf } from '../pci/index.ts';
 import type { Size } from '../region/options.ts';
@@ -48,6 +49,7 @@ export type StateStep = 'provider' | 'register' | 'publish';
 
 const CAPACITY = '256MiB';
 const RESOURCES = 16;
+const PAGE_SIZE = 4096;
 
 /**
  * A device that can have memory for its peers.
@@ -83,6 +85,11 @@ export class P2pDevice extends Device {
     this.bdf = bdf;
     this.tree = tree;
     this.#options = options;
+  }
+
+  /** Bytes per page of its provider, whether that is there or is yet to be made. @throws EINVAL */
+  get pageSize(): number {
+    return this.provider?.region.pageSize ?? parseSize(this.#options.pageSize ?? PAGE_SIZE, 'pageSize');
   }
 
   /**
@@ -136,17 +143,30 @@ export class P2pDevice extends Device {
    * Source: unbinding the driver of a provider. There, the wait has no end and no name.
    */
   override async unbind(options: DriveOptions = {}): Promise<number> {
-    for (const { pgmap } of this.added) pgmap.teardownOptions = options;
+    for (const resource of this.added) resource.teardownOptions = options;
     if (!this.isUnbound) {
       try {
-        return await super.unbind();
-      } finally {
-        // LIFE: the device has forgotten what could not be taken away in time: it is ours to end.
+        const released = await super.unbind();
+        // LIFE: what was added while it went is gone now as well.
         await this.#endState();
+        return released;
+      } catch (error) {
+        // LIFE: the device has forgotten what could not be taken away in time: it is ours to end, with the next call.
+        await this.#endState().catch(() => {}); // which is told in `error` already
+        throw error;
       }
     }
-    for (const resource of [...this.added].reverse()) await resource.finish();
+    // One that stays keeps none of the others.
+    const errors: unknown[] = [];
+    for (const resource of [...this.added].reverse()) {
+      try {
+        await resource.finish();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
     await this.#endState();
+    if (errors.length > 0) throw new ReleaseError('unbind', errors, 0);
     return 0;
   }
 
@@ -155,7 +175,12 @@ export class P2pDevice extends Device {
     if (this.added.length > 0) return;
     const ending = this.#ending;
     this.#ending = undefined;
-    await ending?.region.destroy();
+    try {
+      await ending?.region.destroy();
+    } catch (error) {
+      this.#ending = ending; // to be tried again
+      throw error;
+    }
   }
 
   /** @internal The release action of the device's state. */

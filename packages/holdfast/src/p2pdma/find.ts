@@ -16,10 +16,10 @@ import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { everyoneOutside } from '../memremap/recovery.ts';
 import type { PciTree } from '../pci/index.ts';
 import { type RegionHeader, regionHeaders } from '../region/inspect.ts';
-import { bdfOf, isPublishedHeader, openProvider, type Provider, ROLE_P2PDMA } from './provider.ts';
-import type { RouteOptions } from './distance.ts';
-import { distanceMany } from './providers-of-tree.ts';
 import type { P2pDevice } from './device.ts';
+import type { RouteOptions } from './distance.ts';
+import { bdfOf, isPublishedHeader, openProvider, type Provider, ROLE_P2PDMA } from './provider.ts';
+import { distanceMany } from './reach.ts';
 
 /** The client that is a program: it reads and writes memory with the processor. */
 export const CPU = 'cpu';

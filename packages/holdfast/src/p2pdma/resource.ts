@@ -13,6 +13,7 @@
  *
  * Kernel counterpart: `pci_p2pdma_add_resource` with the fifth patch of the series: a reference for each resource, not one for all.
  */
+import { randomBytes } from 'node:crypto';
 import { fstatSync } from 'node:fs';
 import { HoldfastError } from '../errors.ts';
 import { type Backing, createFile, createMemfd, openPath, parseSize, SHM_DIRECTORY } from '../mem/index.ts';
@@ -71,22 +72,17 @@ export class Resource {
   readonly firstPage: number;
   /** @internal */
   readonly provider: Provider;
-  readonly #backing: Backing;
+  readonly #source: Source;
   #pgmap: Pgmap | undefined;
 
   /** @internal */
-  constructor(
-    device: P2pDevice,
-    provider: Provider,
-    backing: Backing,
-    where: { bar: number; firstPage: number; sizeBytes: number },
-  ) {
+  constructor(device: P2pDevice, provider: Provider, source: Source, firstPage: number, sizeBytes: number) {
     this.device = device;
     this.provider = provider;
-    this.#backing = backing;
-    this.bar = where.bar;
-    this.firstPage = where.firstPage;
-    this.sizeBytes = where.sizeBytes;
+    this.#source = source;
+    this.bar = source.bar;
+    this.firstPage = firstPage;
+    this.sizeBytes = sizeBytes;
   }
 
   /** Where it begins among the provider's addresses. */
@@ -109,9 +105,15 @@ export class Resource {
     this.#pgmap = pgmap;
   }
 
+  /** @internal How it is to go when its device does. */
+  set teardownOptions(options: DriveOptions) {
+    // There is no map yet while it is being added.
+    if (this.#pgmap !== undefined) this.#pgmap.teardownOptions = options;
+  }
+
   /** @internal Goes on with a way out that was given up. */
   async finish(): Promise<void> {
-    if (this.pgmap.maps.length > 0) await this.pgmap.release();
+    if (this.isInUse) await this.pgmap.release();
     dropBacking(this);
   }
 
@@ -122,8 +124,7 @@ export class Resource {
 
   /** @internal */
   close(): void {
-    this.#backing.unlink();
-    this.#backing.close();
+    closeSource(this.#source);
   }
 }
 
@@ -165,16 +166,14 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
   /** What was registered with the device, newest first. */
   const undos: (() => unknown)[] = [];
   try {
+    // What can be refused for the arguments alone, before there is any state.
+    const count = pagesOf(source, device.pageSize);
+    const place = placeOf(source, options.busOffset);
     const provider = device.setUp(onStep && ((step) => onStep(`state:${step}`)));
     const { region } = provider;
-    const count = pagesOf(source, region.pageSize);
     checkOverlap(provider, source, count * region.pageSize);
     const firstPage = findRoom(provider, count, region.pageSize);
-    const resource = new Resource(device, provider, backing, {
-      bar: source.bar,
-      firstPage,
-      sizeBytes: count * region.pageSize,
-    });
+    const resource = new Resource(device, provider, source, firstPage, count * region.pageSize);
 
     onStep?.('close');
     device.addAction(dropBacking, resource);
@@ -186,7 +185,7 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
     undos.unshift(() => region.parts.clear(firstPage, count));
 
     const { ino, dev } = fstatSync(backing.fd);
-    const physical = source.physical ?? BigInt(resource.address);
+    const physical = place.physical ?? BigInt(resource.address);
     const part: Part = {
       path: backing.path!,
       offset,
@@ -194,7 +193,7 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
       isPrivate: options.backing === 'p2pmem',
       inode: ino,
       device: dev,
-      extra: writePlace(source.bar, physical, options.busOffset ?? 0n),
+      extra: writePlace(source.bar, physical, place.busOffset),
     };
     const pgmap = await memremapPages(device, region.attachment, {
       kind: 'p2pdma',
@@ -204,7 +203,12 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
       ...(onStep && { onStep: (step) => onStep(`map:${step}`) }),
     });
     resource.map = pgmap;
-    undos.unshift(() => memunmapPages(device, pgmap));
+    // LIFE: the views go before their map from here on: once that is gone, another may have laid its own there.
+    undos.shift();
+    undos.unshift(() => {
+      region.parts.clear(firstPage, count);
+      return memunmapPages(device, pgmap);
+    });
 
     onStep?.('mark');
     region.parts.adopt(pgmap.maps[0]!);
@@ -213,7 +217,7 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
     device.addAction(revokeUsers, resource);
     return resource;
   } catch (error) {
-    throw await undone(error, undos, backing);
+    throw await undone(error, undos, source);
   }
 }
 
@@ -228,13 +232,25 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
 export async function removeResource(resource: Resource, options: DriveOptions = {}): Promise<void> {
   const { device } = resource;
   if (!resource.isInUse) throw new HoldfastError('ENODEV', `the resource ${resource.bar} of ${device.name} is gone`);
-  if (device.isActionRegistered(revokeUsers, resource)) await device.releaseAction(revokeUsers, resource);
-  await memunmapPages(device, resource.pgmap, options);
-  await device.releaseAction(dropBacking, resource);
+  revokeUsers(resource);
+  if (device.isUnbound) {
+    // The device has tried in vain, and has forgotten it.
+    resource.teardownOptions = options;
+    return resource.finish();
+  }
+  try {
+    await memunmapPages(device, resource.pgmap, options);
+  } catch (error) {
+    // ORDER: its map is the device's newest again; at the end of that, the users go before it.
+    if (device.removeActionNowarn(revokeUsers, resource)) device.addAction(revokeUsers, resource);
+    throw error;
+  }
+  device.removeActionNowarn(revokeUsers, resource);
+  if (device.isActionRegistered(dropBacking, resource)) await device.releaseAction(dropBacking, resource);
 }
 
 /** Undoes in reverse, through the device, and says what is to be thrown. */
-async function undone(error: unknown, undos: readonly (() => unknown)[], backing: Backing): Promise<unknown> {
+async function undone(error: unknown, undos: readonly (() => unknown)[], source: Source): Promise<unknown> {
   const errors: unknown[] = [error];
   for (const undo of undos) {
     try {
@@ -243,11 +259,8 @@ async function undone(error: unknown, undos: readonly (() => unknown)[], backing
       errors.push(another);
     }
   }
-  // Nothing was registered yet.
-  if (backing.fd >= 0) {
-    backing.unlink();
-    backing.close();
-  }
+  // Nothing was registered yet that does it.
+  if (undos.length === 0) closeSource(source);
   return errors.length === 1
     ? error
     : new AggregateError(errors, error instanceof Error ? error.message : String(error));
@@ -256,12 +269,20 @@ async function undone(error: unknown, undos: readonly (() => unknown)[], backing
 /** What is to be laid, checked as far as it can be before anything is made. */
 interface Source {
   readonly backing: Backing;
+  /** Whether its name was made for it, and goes with it. That of a BAR, or of a user's file, is not ours. */
+  readonly isNameOurs: boolean;
   readonly bar: number;
   readonly offset: number;
   readonly sizeBytes: number;
   /** Whether it was said how much is wanted; otherwise it is what is there, of which whole pages are taken. */
   readonly isAsked: boolean;
   readonly physical: bigint | undefined;
+}
+
+function closeSource({ backing, isNameOurs }: Source): void {
+  if (backing.fd < 0) return;
+  if (isNameOurs) backing.unlink();
+  backing.close();
 }
 
 function openSource(device: P2pDevice, options: ResourceOptions): Source {
@@ -291,19 +312,44 @@ function openSource(device: P2pDevice, options: ResourceOptions): Source {
       if (asked === 0n) throw new HoldfastError('EINVAL', `a resource of fresh memory needs its size`);
       if (offset !== 0n) throw new HoldfastError('EINVAL', 'fresh memory has no offset');
       const bytes = parseSize(Number(asked));
-      const name = `${device.name.replaceAll(/[^A-Za-z0-9_-]/g, '-')}.${bar}`;
-      const backing =
-        kind === 'memory'
-          ? createMemfd(`part.${name}`, bytes)
-          : createFile(`${SHM_DIRECTORY}/holdfast-part.${name}`, bytes);
-      if (kind === 'shm') backing.publish();
-      return { backing, bar, offset: 0, sizeBytes: bytes, isAsked: true, physical: options.physical };
+      checkPages(bytes, 0, device.pageSize, true);
+      const source = {
+        backing: kind === 'memory' ? createMemfd(`part.${nameOf(device, bar)}`, bytes) : createPart(device, bar, bytes),
+        isNameOurs: kind === 'shm',
+        bar,
+        offset: 0,
+        sizeBytes: bytes,
+        isAsked: true,
+        physical: options.physical,
+      };
+      if (kind === 'shm') publishSource(source);
+      return source;
     }
     default:
       throw new HoldfastError(
         'EINVAL',
         `a resource is bar, p2pmem, memory, shm or file; got ${JSON.stringify(options.backing)}`,
       );
+  }
+}
+
+/** A device and a BAR in a name, for people. */
+function nameOf(device: P2pDevice, bar: number): string {
+  return `${device.name.replaceAll(/[^A-Za-z0-9_-]/g, '-').slice(-100)}.${bar}`;
+}
+
+/** Memory that is found by its path, which stands in the note: others may have a device of this name, or it a BAR of this number. */
+function createPart(device: P2pDevice, bar: number, bytes: number): Backing {
+  const name = `${nameOf(device, bar)}.${randomBytes(6).toString('hex')}`;
+  return createFile(`${SHM_DIRECTORY}/holdfast-part.${name}`, bytes);
+}
+
+function publishSource(source: Source): void {
+  try {
+    source.backing.publish();
+  } catch (error) {
+    source.backing.close();
+    throw error;
   }
 }
 
@@ -321,7 +367,9 @@ function sourceOfBar(device: P2pDevice, options: ResourceOptions, bar: number, o
     throw new HoldfastError('EINVAL', `BAR ${bar} of ${device.bdf} is for I/O ports; it is no memory`);
   checkWithin(`BAR ${bar} of ${device.bdf}`, found.sizeBytes, offset, asked);
   const physical = options.physical ?? found.start + offset;
-  return sourceOf(openPath(file, { writable: true }), file, bar, offset, asked, physical);
+  // Of the BAR, however long its file is.
+  const length = asked === 0n ? found.sizeBytes - offset : asked;
+  return sourceOf(openPath(file, { writable: true }), file, bar, offset, length, physical);
 }
 
 /** A file of the device's in sysfs. */
@@ -347,7 +395,15 @@ function sourceOf(
     const length = BigInt(backing.sizeBytes);
     checkWithin(what, length, offset, asked);
     const sizeBytes = asked === 0n ? length - offset : asked;
-    return { backing, bar, offset: Number(offset), sizeBytes: Number(sizeBytes), isAsked: asked > 0n, physical };
+    return {
+      backing,
+      isNameOurs: false,
+      bar,
+      offset: Number(offset),
+      sizeBytes: Number(sizeBytes),
+      isAsked: asked > 0n,
+      physical,
+    };
   } catch (error) {
     backing.close();
     throw error;
@@ -371,6 +427,10 @@ function wide(value: Size | bigint, what: string): bigint {
 }
 
 function pagesOf({ sizeBytes, offset, isAsked }: Source, pageBytes: number): number {
+  return checkPages(sizeBytes, offset, pageBytes, isAsked);
+}
+
+function checkPages(sizeBytes: number, offset: number, pageBytes: number, isAsked: boolean): number {
   const pages = Math.floor(sizeBytes / pageBytes);
   if (isAsked && pages * pageBytes !== sizeBytes) {
     throw new HoldfastError('EINVAL', `size is a multiple of the page size, ${pageBytes} bytes; got ${sizeBytes}`);
@@ -382,6 +442,22 @@ function pagesOf({ sizeBytes, offset, isAsked }: Source, pageBytes: number): num
     throw new HoldfastError('EINVAL', `a resource has at least a page, ${pageBytes} bytes; got ${sizeBytes}`);
   }
   return pages;
+}
+
+/** Where it lies for the processor, if that was said, and how the bus differs: numbers of 64 bits. */
+function placeOf(
+  { physical, sizeBytes }: Source,
+  busOffset: bigint = 0n,
+): { physical: bigint | undefined; busOffset: bigint } {
+  if (physical !== undefined) {
+    const isWithin = typeof physical === 'bigint' && physical >= 0n && physical + BigInt(sizeBytes) <= 2n ** 64n;
+    if (!isWithin)
+      throw new HoldfastError('EINVAL', `physical is a bigint from 0 to 2^64 less the size; got ${String(physical)}`);
+  }
+  if (typeof busOffset !== 'bigint' || BigInt.asIntN(64, busOffset) !== busOffset) {
+    throw new HoldfastError('EINVAL', `busOffset is a bigint from -2^63 to 2^63 - 1; got ${String(busOffset)}`);
+  }
+  return { physical, busOffset };
 }
 
 /** Two resources over the same bytes would give them to two owners. */

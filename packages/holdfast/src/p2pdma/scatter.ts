@@ -13,7 +13,7 @@ import type { PciTree } from '../pci/index.ts';
 import { virtToBus } from './alloc.ts';
 import type { MapType, RouteOptions } from './distance.ts';
 import type { Provider } from './provider.ts';
-import { mapType } from './providers-of-tree.ts';
+import { mapType } from './reach.ts';
 
 /** A piece to be mapped: of a provider, or ordinary memory at an address that the caller knows. */
 export type Piece =
@@ -70,6 +70,9 @@ export function unmapScatterList(mapped: readonly MappedPiece[], { dma = PLAIN }
 
 function mapPiece(tree: PciTree, client: string, piece: Piece, dma: Dma, options: RouteOptions): MappedPiece {
   const { lengthBytes } = piece;
+  if (!Number.isSafeInteger(lengthBytes) || lengthBytes < 1) {
+    throw new HoldfastError('EINVAL', `a piece has a whole number of bytes from 1 on; got ${String(lengthBytes)}`);
+  }
   if (!('provider' in piece)) {
     return { dmaAddress: dma.map(piece.physical, lengthBytes), lengthBytes, isBusAddress: false };
   }
@@ -85,11 +88,15 @@ function mapPiece(tree: PciTree, client: string, piece: Piece, dma: Dma, options
   const busAddress = virtToBus(provider, address);
   const last = virtToBus(provider, address + lengthBytes - 1);
   if (busAddress < 0n || last !== BigInt.asUintN(64, busAddress + BigInt(lengthBytes - 1))) {
-    throw new HoldfastError('ENODEV', `address ${address} of provider ${provider.name} is in no resource that is live`);
+    throw notThere(provider, address);
   }
   if (type === 'BUS_ADDR') return { dmaAddress: busAddress, lengthBytes, isBusAddress: true };
   const physical = physicalOf(provider, address);
   return { dmaAddress: dma.map(physical, lengthBytes), lengthBytes, isBusAddress: false };
+}
+
+function notThere({ name }: Provider, address: number): HoldfastError {
+  return new HoldfastError('ENODEV', `address ${address} of provider ${name} is in no resource that is live`);
 }
 
 /** The processor's address: what goes through the host bridge. */
@@ -97,5 +104,6 @@ function physicalOf(provider: Provider, address: number): bigint {
   const resource = provider.resources.find(
     (one) => one.isLive && address >= one.address && address < one.address + one.sizeBytes,
   );
-  return resource === undefined ? -1n : resource.physical + BigInt(address - resource.address);
+  if (resource !== undefined) return resource.physical + BigInt(address - resource.address);
+  throw notThere(provider, address);
 }

@@ -14,10 +14,11 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { HoldfastError } from '../errors.ts';
+import { Patchwork } from '../mem/index.ts';
 import type { PciTree } from '../pci/index.ts';
 import type { Hold } from '../region/hold.ts';
-import { mapType, pciAncestor } from './providers-of-tree.ts';
 import type { Provider } from './provider.ts';
+import { mapType, pciAncestor } from './reach.ts';
 
 export interface ReadIntoOptions {
   /** Where in the file to begin, in bytes. Default 0. */
@@ -31,6 +32,11 @@ export interface ReadIntoOptions {
   /** Told after each piece how many bytes have been read. */
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal;
+}
+
+/** What bytes are read into: a block or a mapping. Whole pages at a page boundary, of which `bytes` may leave out the end of the last. */
+export interface Target {
+  readonly bytes: Uint8Array<SharedArrayBuffer>;
 }
 
 /** How a read went. */
@@ -55,7 +61,7 @@ const PIECE_BYTES = 8 * 2 ** 20;
  * using block = alloc(provider, size);
  * const { bytes, isDirect } = await readInto(block, '/data/frames.bin');
  */
-export async function readInto(block: Hold, path: string, options: ReadIntoOptions = {}): Promise<ReadReport> {
+export async function readInto(block: Target, path: string, options: ReadIntoOptions = {}): Promise<ReadReport> {
   const { position = 0, direct = 'auto', client, signal } = options;
   if (!Number.isSafeInteger(position) || position < 0) {
     throw new HoldfastError('EINVAL', `position is a number of bytes from 0 on; got ${String(position)}`);
@@ -114,9 +120,9 @@ function canReach({ device, tree, provider }: NonNullable<ReadIntoOptions['clien
   return type === 'BUS_ADDR' || type === 'THRU_HOST_BRIDGE';
 }
 
-/** Whole pages with O_DIRECT; the file system cuts the last read at the end of the file. */
+/** All with O_DIRECT; the file system cuts the last read at the end of the file. */
 async function readDirect(
-  block: Hold,
+  block: Target,
   path: string,
   position: number,
   length: number,
@@ -124,16 +130,26 @@ async function readDirect(
 ): Promise<ReadReport> {
   const file = await open(path, constants.O_RDONLY | constants.O_DIRECT);
   try {
-    const { bytes } = block;
-    // What the last page has behind the block's end is the block's as well.
-    const whole = Math.ceil(length / ALIGNMENT) * ALIGNMENT;
-    const view = new Uint8Array(bytes.buffer, bytes.byteOffset, whole);
-    const read = await fill(file, view, position, whole, true, options);
-    if (whole > length && read > length) view.fill(0, length, Math.min(read, whole));
-    return { bytes: Math.min(read, length), isDirect: true };
+    const whole = Math.floor(length / ALIGNMENT) * ALIGNMENT;
+    let bytes = await fill(file, block.bytes, position, whole, true, options);
+    if (bytes === whole && whole < length) {
+      if (options.signal?.aborted) throw aborted(options.signal, bytes);
+      bytes += await readTail(file, block.bytes.subarray(whole, length), position + whole);
+      options.onProgress?.(bytes);
+    }
+    return { bytes, isDirect: true };
   } finally {
     await file.close();
   }
+}
+
+/** Less than a page, by way of a page of its own: what follows in the block, or behind it, is not to be touched. */
+async function readTail(file: FileHandle, tail: Uint8Array, position: number): Promise<number> {
+  const page = new Patchwork(ALIGNMENT).bytes(0, ALIGNMENT);
+  const { bytesRead } = await file.read(page, 0, ALIGNMENT, position);
+  const bytes = Math.min(bytesRead, tail.length);
+  tail.set(page.subarray(0, bytes));
+  return bytes;
 }
 
 async function fill(

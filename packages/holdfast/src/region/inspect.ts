@@ -7,7 +7,14 @@ import { readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { isHoldfastError } from '../errors.ts';
 import { type BackingKind, needRealMemory, openPath, reopen, SHM_DIRECTORY } from '../mem/index.ts';
 import { assemble } from '../memremap/attach.ts';
-import { FLAG_BARE, FLAG_READ_ONLY, H_BARE_GONE, H_DEATHS, H_REPAIRS, H_ROLE_STATE } from '../memremap/control.layout.ts';
+import {
+  FLAG_BARE,
+  FLAG_READ_ONLY,
+  H_BARE_GONE,
+  H_DEATHS,
+  H_REPAIRS,
+  H_ROLE_STATE,
+} from '../memremap/control.layout.ts';
 import { type Checked, checkHeader } from '../memremap/control.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { Memory } from '../memremap/memory.ts';

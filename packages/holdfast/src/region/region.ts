@@ -128,12 +128,10 @@ export class Region implements Disposable {
     this.#shortId = place.checked.facts.uuid.slice(0, 8);
     this.#parts = place.data instanceof Patchwork ? new Parts(place.data) : undefined;
     try {
-      this.#attachment = attach(
-        place.words,
-        place.checked.geometry,
-        place.checked.layout,
-        { ...surroundingsOf(place, title), unmap: (map) => this.#parts?.unmap(map) },
-      );
+      this.#attachment = attach(place.words, place.checked.geometry, place.checked.layout, {
+        ...surroundingsOf(place, title),
+        unmap: (map) => this.#parts?.unmap(map),
+      });
       this.#parts?.bind(this.#attachment);
     } catch (error) {
       place.backing?.close();
@@ -393,7 +391,14 @@ export class Region implements Disposable {
       );
     }
     const hold = this.#hold(page, memory.parts.frames.generation(page), bytes);
-    if (options.zero === true) hold.bytes.fill(0);
+    if (options.zero !== true) return hold;
+    try {
+      hold.bytes.fill(0);
+    } catch (error) {
+      // Of a part that cannot be looked at from here: nobody has the hold to put it.
+      hold.put();
+      throw error;
+    }
     return hold;
   }
 

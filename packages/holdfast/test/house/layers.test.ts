@@ -17,6 +17,8 @@ const LAYERS = [
   'genalloc',
   'memremap',
   'region',
+  'pci',
+  'p2pdma',
   'index.ts',
   'kernel.ts',
   'cli',
@@ -28,6 +30,12 @@ const FORBIDDEN: [from: string, to: string][] = [
   ['devres', 'sync'],
   ['genalloc', 'sys'],
   ['genalloc', 'mem'],
+  ['pci', 'sys'],
+  ['pci', 'sync'],
+  ['pci', 'devres'],
+  ['pci', 'genalloc'],
+  ['pci', 'memremap'],
+  ['pci', 'region'],
 ];
 
 const files = readdirSync(src, { recursive: true })

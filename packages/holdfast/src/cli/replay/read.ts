@@ -1,5 +1,6 @@
 /**
- * read: from a file to a recording: a header and its operations, one JSON object a line, plain or gzipped.
+ * read: from a file to a recording, plain or gzipped: a header and its operations, one JSON object a line; or one JSON object in all,
+ * a document, which has no `kind`.
  */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
@@ -13,14 +14,21 @@ export interface Recording {
   readonly ops: readonly Line[];
 }
 
+/** A recording that is one JSON object. */
+export interface Document {
+  readonly document: Line;
+}
+
 /**
  * Reads a whole recording.
  *
  * @throws ERR_HOLDFAST_RECORDING when it is none or not all of one; ENOENT, EACCES, EISDIR when it cannot be read
  */
-export function readRecording(file: string): Recording {
+export function readRecording(file: string): Recording | Document {
   const text = textOf(file).trimEnd();
   if (text === '') throw notRecording(file, 'it is empty');
+  const whole = parseWhole(text);
+  if (whole !== undefined && typeof whole['kind'] !== 'string') return { document: whole };
   const [header, ...ops] = text.split('\n').map((line, index) => parse(file, line, index + 1)) as [Line, ...Line[]];
   if (typeof header['kind'] !== 'string') {
     throw notRecording(file, 'its first line is no header: that says {"kind": "genalloc", "version": 1, ...}');
@@ -51,6 +59,20 @@ function textOf(file: string): string {
   }
 }
 
+/** The one object that all of the text is; undefined when it is not. */
+function parseWhole(text: string): Line | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Line {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 function parse(file: string, text: string, number: number): Line {
   let value: unknown;
   try {
@@ -58,7 +80,7 @@ function parse(file: string, text: string, number: number): Line {
   } catch {
     throw notRecording(file, `line ${number} is not JSON`);
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Line;
+  if (isObject(value)) return value;
   throw notRecording(file, `line ${number} is not an object`);
 }
 
