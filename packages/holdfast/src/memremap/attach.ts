@@ -14,7 +14,7 @@ import type { Geometry, Layout } from './control.ts';
 import { Frames } from './frames.ts';
 import { Holds } from './holds.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
-import { M_DRAINED, M_DRAINED_AT, M_DRIVER, M_KILLED, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
+import { M_DRAINED, M_DRAINED_AT, M_DRIVER, M_KILLED, M_MAKER, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
 import { reap, repair } from './recovery.ts';
 
 /** What the layers above bring along. */
@@ -48,6 +48,8 @@ export interface Attachment {
   readonly chunkPages: number;
   /** Takes the data of the map from the views of this process, if it has it for this map alone, and says so. */
   unmap(map: MapWords): void;
+  /** As `unmap`, for several. @returns whether no process has any of it under its views */
+  unmapAll(maps: readonly MapWords[]): boolean;
   /** Puts all holds, leaves the table, stops listening. Idempotent. */
   detach(): void;
 }
@@ -189,6 +191,10 @@ function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Sur
     events,
     chunkPages: around.chunkPages ?? geometry.pages,
     unmap,
+    unmapAll(these) {
+      for (const map of these) unmap(map);
+      return these.every((map) => !memory.isMapped(map));
+    },
     detach() {
       if (isAttached) {
         isAttached = false;
@@ -245,9 +251,15 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
     attempt(() => {
       while (memory.pins(map, slot) > 0) memory.dropPin(map);
     });
-    attempt(() => unmap(map));
-    // Whose teardown is under way in this thread hears ENODEV; somebody else may go on with it.
+    attempt(() => {
+      if (!memory.isMapped(map, slot)) return;
+      unmap(map);
+      // Whoever tears it down may be waiting for nothing else.
+      memory.announce();
+    });
+    // Whose teardown is under way in this thread hears ENODEV; somebody else may go on with it. And with what it has made and left.
     Atomics.compareExchange(words, map.record + M_DRIVER, slot + 1, 0);
+    Atomics.compareExchange(words, map.record + M_MAKER, slot + 1, 0);
   }
   // LIFE: a slot with something left in it (the gate stayed closed) must not be somebody else's: its lock goes, below, and it is put
   // right as that of one who died.

@@ -161,11 +161,7 @@ export class Pgmap {
     const hooks: TeardownHooks = {
       kill: () => ops?.kill?.(this),
       cleanup: () => ops?.cleanup?.(this),
-      isUnmapped: () => {
-        const { maps } = this;
-        for (const map of maps) this.#attachment.unmap(map);
-        return maps.every((map) => !memory.isMapped(map));
-      },
+      isUnmapped: () => this.#attachment.unmapAll(this.maps),
       unmapped: (map) => {
         holds.onPageFree(map, undefined);
         const taken = memory.get(map, M.M_ALT_ALLOC);

@@ -37,7 +37,7 @@ export const M_OWNER = 8;
 export const M_DRIVER = 9;
 /** 1: holders let go at once (revoke). Set by the driver after the kill, and stays. */
 export const M_FORCED = 10;
-/** slot + 1 of the participant that reserved it and is making it. */
+/** slot + 1 of the participant that reserved it and made it; 0 once that is gone: the map is an orphan, and anybody may end it. */
 export const M_MAKER = 11;
 /** When it was killed, drained, cleaned and gone: milliseconds since 1970, two words each. */
 export const M_KILLED_AT = 16;

@@ -86,6 +86,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
       // A kill that is half done is finished here, but for its mark without its reference: whoever destroys, or resurrects, goes on.
       if (state < M.M_DRAINED) map.ref.rebuild(references);
       disown(parts, map.record + M.M_DRIVER, isDead);
+      disown(parts, map.record + M.M_MAKER, isDead);
     }
     disown(parts, parts.registry, isDead);
     pool.rebuild(blocks);

@@ -232,6 +232,6 @@ export function bdfOf(number: number): string | undefined {
 }
 
 /** Whether the header of a provider's region says that `find` finds it. */
-export function isPublishedHeader({ roleState }: RegionHeader): boolean {
+export function isPublishedHeader({ roleState }: Pick<RegionHeader, 'roleState'>): boolean {
   return (roleState & PUBLISHED) !== 0;
 }

@@ -191,6 +191,7 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
       offset,
       writable: backing.writable,
       isPrivate: options.backing === 'p2pmem',
+      isNameOurs: source.isNameOurs,
       inode: ino,
       device: dev,
       extra: writePlace(source.bar, physical, place.busOffset),

@@ -59,6 +59,10 @@ export interface MapInfo {
 
 /** Everything that `holdfast show` prints. */
 export interface RegionDetails extends RegionSummary {
+  /** What the region was made for, and the words that go with it; 0: nothing special. */
+  readonly role: number;
+  readonly roleArgument: number;
+  readonly roleState: number;
   readonly pageBytes: number;
   readonly pages: number;
   readonly slots: number;
@@ -142,6 +146,9 @@ export function inspectRegion(pathOrName: string): RegionDetails {
     const { participants, pool, words, maps } = memory.parts;
     return {
       ...summary,
+      role: facts.role,
+      roleArgument: facts.roleArgument,
+      roleState: Atomics.load(words, H_ROLE_STATE),
       pageBytes: geometry.pageBytes,
       pages: geometry.pages,
       slots: geometry.slots,

@@ -30,6 +30,8 @@ export interface Part {
   readonly writable: boolean;
   /** Whether only the process that made the map can lay it: memory that a driver gives to each mapping anew. */
   readonly isPrivate: boolean;
+  /** Whether its name was made for it, and is removed with it. */
+  readonly isNameOurs: boolean;
   /** Inode and device of the file, so that another one under its path is noticed. */
   readonly inode: number;
   readonly device: number;
@@ -41,6 +43,7 @@ const OFFSET = 0; // 2 words
 const FLAGS = 2;
 const WRITABLE = 1;
 const PRIVATE = 2;
+const NAME_OURS = 4;
 const INODE = 4; // 2 words
 const DEVICE = 6; // 2 words
 const MAKER = 8; // pid
@@ -63,7 +66,7 @@ export function writePart(note: Int32Array, part: Part): void {
   }
   note.fill(0);
   setWide(note, OFFSET, part.offset);
-  note[FLAGS] = (part.writable ? WRITABLE : 0) | (part.isPrivate ? PRIVATE : 0);
+  note[FLAGS] = (part.writable ? WRITABLE : 0) | (part.isPrivate ? PRIVATE : 0) | (part.isNameOurs ? NAME_OURS : 0);
   setWide(note, INODE, part.inode);
   setWide(note, DEVICE, part.device);
   note[MAKER] = process.pid;
@@ -80,6 +83,7 @@ export function readPart(note: Int32Array): Part {
     offset: getWide(note, OFFSET),
     writable: (note[FLAGS]! & WRITABLE) !== 0,
     isPrivate: (note[FLAGS]! & PRIVATE) !== 0,
+    isNameOurs: (note[FLAGS]! & NAME_OURS) !== 0,
     inode: getWide(note, INODE),
     device: getWide(note, DEVICE),
     extra: note.slice(EXTRA, EXTRA + EXTRA_WORDS),
@@ -213,6 +217,18 @@ export class Parts {
     const { parts } = this.#memory;
     const first = this.#memory.get(map, M.M_FIRST);
     this.#patchwork.clear(first * parts.pageBytes, (endOf(parts, map) - first) * parts.pageBytes);
+  }
+
+  /** Removes the name of a map's backing that goes with it, for a maker that cannot do so any more. */
+  unlink(map: MapWords): void {
+    if (!this.describe(map).isNameOurs) return;
+    try {
+      const { backing } = this.open(map);
+      backing.unlink();
+      backing.close();
+    } catch (error) {
+      if (!isHoldfastError(error, 'ESTALE')) throw error; // it is gone, or another file has its name
+    }
   }
 
   /** Looks at what has happened to the maps, after an event: lets go of what is taken away, and tells who must let go of more. */

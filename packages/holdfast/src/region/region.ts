@@ -38,6 +38,7 @@ import { MEMORY_KINDS } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { reap } from '../memremap/recovery.ts';
 import {
+  type DriveOptions,
   resurrect,
   revokedMappings,
   type TeardownHooks,
@@ -474,7 +475,7 @@ export class Region implements Disposable {
   async destroy(options: TeardownOptions = {}): Promise<DestroyReport> {
     checkTeardownOptions(options);
     this.#checkMember();
-    if (this.#isBare) return this.#destroyBare();
+    if (this.#isBare) return this.#destroyBareOf(options);
     const { memory, holds, events } = this.#attachment;
     const report = await teardown(memory, holds, [this.#map], events, this.#hooks(), options);
     return this.#gone(report);
@@ -484,7 +485,12 @@ export class Region implements Disposable {
   destroySync(options: TeardownOptions = {}): DestroyReport {
     checkTeardownOptions(options);
     this.#checkMember();
-    if (this.#isBare) return this.#destroyBare();
+    if (this.#isBare) {
+      for (const map of this.#orphans()) {
+        teardownSync(this.#attachment.memory, this.#attachment.holds, [map], this.#orphanHooks(map), options);
+      }
+      return this.#destroyBare();
+    }
     const { memory, holds } = this.#attachment;
     return this.#gone(teardownSync(memory, holds, [this.#map], this.#hooks(), options));
   }
@@ -496,7 +502,7 @@ export class Region implements Disposable {
   async revoke(options: TeardownOptions = {}): Promise<DestroyReport> {
     checkTeardownOptions(options);
     this.#checkMember();
-    if (this.#isBare) return this.#destroyBare();
+    if (this.#isBare) return this.#destroyBareOf({ ...options, force: true });
     const { memory, holds, events } = this.#attachment;
     const forced = { ...options, force: true };
     return this.#gone(await teardown(memory, holds, [this.#map], events, this.#hooks(), forced));
@@ -554,6 +560,29 @@ export class Region implements Disposable {
     return memory.parts.maps.filter((map) => memory.state(map) >= M.M_RESERVED && memory.state(map) < M.M_GONE);
   }
 
+  /** Maps of a bare region that have nobody any more: who made them has died, or left. */
+  #orphans(): MapWords[] {
+    const { memory } = this.#attachment;
+    reap(memory.parts, memory.slot);
+    return this.#maps.filter((map) => memory.state(map) >= M.M_LIVE && memory.get(map, M.M_MAKER) === 0);
+  }
+
+  /** What nobody else will end ends with the region. */
+  async #destroyBareOf(options: DriveOptions): Promise<DestroyReport> {
+    const { memory, holds, events } = this.#attachment;
+    for (const map of this.#orphans()) {
+      await teardown(memory, holds, [map], events, this.#orphanHooks(map), options);
+    }
+    return this.#destroyBare();
+  }
+
+  #orphanHooks(map: MapWords): TeardownHooks {
+    return {
+      isUnmapped: () => this.#attachment.unmapAll([map]),
+      unmapped: () => this.#parts?.unlink(map),
+    };
+  }
+
   /** The end of a bare region: once no map is left, nobody can hold anything of it. */
   #destroyBare(): DestroyReport {
     const { memory } = this.#attachment;
@@ -562,7 +591,7 @@ export class Region implements Disposable {
       if (left > 0) {
         throw new HoldfastError(
           'EBUSY',
-          `the region has ${left} maps of its users' own; tear those down first: memunmapPages, or unbind their device`,
+          `the region has ${left} maps whose makers live; have those tear them down first: memunmapPages, or unbind their device`,
         );
       }
       Atomics.store(this.#place.words, H_BARE_GONE, 1);

@@ -1,4 +1,5 @@
 /** show: everything about one region, seen from outside. */
+import { bdfOf, isPublishedHeader, ROLE_P2PDMA } from '../../p2pdma/provider.ts';
 import { inspectRegion, type MapInfo, type RegionDetails } from '../../region/inspect.ts';
 import type { ParticipantInfo } from '../../sync/participants.ts';
 import { type Command, parseCommandLine } from '../command.ts';
@@ -66,6 +67,13 @@ function render(region: RegionDetails): string {
   ].join('\n\n');
 }
 
+/** What a provider of peer-to-peer memory is. */
+function roleOf(region: RegionDetails): [string, string][] {
+  if (region.role !== ROLE_P2PDMA) return [];
+  const place = bdfOf(region.roleArgument) ?? 'no PCI device';
+  return [['provider', `of ${place}, ${isPublishedHeader(region) ? 'published' : 'not published'}`]];
+}
+
 function factsOf(region: RegionDetails): [string, string][] {
   const { pageBytes, pages, pool, dataPath, blockBytes, readOnly } = region;
   const shown: [string, string][] =
@@ -83,6 +91,7 @@ function factsOf(region: RegionDetails): [string, string][] {
       `${roughSize(region.sizeBytes)}: ${count(pages, 'page')} of ${roughSize(pageBytes)}, beside ${roughSize(region.controlBytes)} of control block`,
     ],
     ...shown,
+    ...roleOf(region),
     ['room for', `${region.slots} participants`],
     ['age', roughTime(Date.now() - region.createdAt)],
     ['reaped', `${count(region.reaped, 'participant')}, in ${count(region.recoveries, 'recovery', 'recoveries')}`],
