@@ -21,6 +21,7 @@ const BENCHES: Record<string, () => Promise<{ readonly run: Run }>> = {
   holds: () => import('./holds.ts'),
   handoff: () => import('./handoff.ts'),
   teardown: () => import('./teardown.ts'),
+  p2p: () => import('./p2p.ts'),
   explore: () => import('./explore.ts'),
 };
 

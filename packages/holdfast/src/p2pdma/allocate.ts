@@ -113,22 +113,21 @@ export class AllocateFile implements Disposable {
     const { write = this.access === 'rw' } = options;
     this.#checkOpen();
     if (write && this.access === 'r') throw new HoldfastError('EACCES', 'the memory was opened for reading only');
-    const isRow =
-      Array.isArray(handles) && handles.length > 0 && handles.every((one, at) => one?.page === handles[0]!.page + at);
-    if (!isRow) throw notOneMapping();
+    const first = Array.isArray(handles) ? (handles[0] as Handle | undefined)?.page : undefined;
+    if (first === undefined || !handles.every((one, at) => one?.page === first + at)) throw notOneMapping();
     const provider = this.#provider;
     const { parts } = provider.region;
     const held: Hold[] = [];
     try {
       for (const handle of handles) held.push(provider.hold(handle));
       // Neighbours in the provider may be of two resources, whose bytes are no neighbours.
-      const map = parts.mapOf(handles[0]!.page);
+      const map = parts.mapOf(first);
       if (handles.some(({ page }) => parts.mapOf(page) !== map)) throw notOneMapping();
     } catch (error) {
       for (const hold of held) hold.put();
       throw error;
     }
-    return Mapping.over(provider, handles[0]!.page, handles.length, write);
+    return Mapping.over(provider, first, handles.length, write);
   }
 
   /** The file has no content to read. @throws EIO always */

@@ -13,7 +13,7 @@
  * taken away in time stays, killed, and another `unbind` goes on with it.
  */
 import { Device, type DeviceOptions, ReleaseError } from '../devres/index.ts';
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { parseSize } from '../mem/index.ts';
 import type { DriveOptions } from '../memremap/teardown.ts';
 import { isBdf, type PciTree, parseBdf } from '../pci/index.ts';
@@ -101,17 +101,26 @@ export class P2pDevice extends Device {
     if (this.provider !== undefined) return this.provider;
     const { capacity = CAPACITY, resources = RESOURCES, participants, pageSize, clear, title, name } = this.#options;
     onStep?.('provider');
-    const region = Region.createOfParts({
-      size: capacity,
-      maps: resources,
-      role: ROLE_P2PDMA,
-      roleArgument: numberOfBdf(this.bdf),
-      // A name with a colon in it is none for shared memory.
-      name: (name ?? this.bdf ?? '').replaceAll(':', '-'),
-      ...(participants !== undefined && { participants }),
-      ...(pageSize !== undefined && { pageSize }),
-      ...(title !== undefined && { title }),
-    });
+    const make = (): Region =>
+      Region.createOfParts({
+        size: capacity,
+        maps: resources,
+        role: ROLE_P2PDMA,
+        roleArgument: numberOfBdf(this.bdf),
+        name: shmName,
+        ...(participants !== undefined && { participants }),
+        ...(pageSize !== undefined && { pageSize }),
+        ...(title !== undefined && { title }),
+      });
+    // A name with a colon in it is none for shared memory.
+    const shmName = (name ?? this.bdf ?? '').replaceAll(':', '-');
+    let region: Region;
+    try {
+      region = make();
+    } catch (error) {
+      if (!isHoldfastError(error, 'EEXIST') || !clearAway(shmName)) throw error;
+      region = make();
+    }
     const provider = new Provider(region);
     try {
       if (clear === true) provider.setClearing();
@@ -196,4 +205,27 @@ export class P2pDevice extends Device {
 
 function endProvider(device: P2pDevice): Promise<void> {
   return device.end();
+}
+
+/**
+ * Ends what a driver of the same name has left that was killed, when nobody is attached to it any more.
+ *
+ * @returns whether the name may be free now
+ */
+function clearAway(name: string): boolean {
+  let left: Region;
+  try {
+    left = Region.attach(name);
+  } catch (error) {
+    return isHoldfastError(error, 'ENOENT') || isHoldfastError(error, 'ENODEV');
+  }
+  try {
+    left.reap();
+    const isAlone = left.participants().length === 1;
+    if (left.role.role !== ROLE_P2PDMA || !isAlone) return false;
+    left.destroySync();
+    return true;
+  } finally {
+    left.detach();
+  }
 }

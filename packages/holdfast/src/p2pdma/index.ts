@@ -14,4 +14,4 @@ export { openProvider, Provider, type ResourceInfo } from './provider.ts';
 export * from './reach.ts';
 export { addResource, type Resource, type ResourceOptions, type ResourceStep, removeResource } from './resource.ts';
 export * from './scatter.ts';
-export { copy, type ReadIntoOptions, type ReadReport, readInto } from './transfer.ts';
+export { copy, type ReadIntoOptions, type ReadReport, readInto, SourceFile, type Target } from './transfer.ts';

@@ -20,7 +20,7 @@ import { type Backing, createFile, createMemfd, openPath, parseSize, SHM_DIRECTO
 import type { MapStep } from '../memremap/make-map.ts';
 import { memremapPages, memunmapPages, type Pgmap } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
-import type { DriveOptions } from '../memremap/teardown.ts';
+import type { DriveOptions, TeardownReport } from '../memremap/teardown.ts';
 import type { Size } from '../region/options.ts';
 import { type Part, writePart } from '../region/parts.ts';
 import { writePlace } from './bus.ts';
@@ -100,6 +100,11 @@ export class Resource {
     return this.#pgmap?.isLive === true;
   }
 
+  /** How it went when it was taken away: when each phase was reached, and who held pages of it at the kill. */
+  get report(): TeardownReport | undefined {
+    return this.#pgmap?.report;
+  }
+
   /** @internal */
   set map(pgmap: Pgmap) {
     this.#pgmap = pgmap;
@@ -176,8 +181,8 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
     const resource = new Resource(device, provider, source, firstPage, count * region.pageSize);
 
     onStep?.('close');
-    device.addAction(dropBacking, resource);
-    undos.unshift(() => device.releaseAction(dropBacking, resource));
+    const closing = device.addAction(dropBacking, resource);
+    undos.unshift(() => closing.release());
     device.added.push(resource);
 
     onStep?.('lay');
@@ -207,11 +212,14 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
     // LIFE: the views go before their map from here on: once that is gone, another may have laid its own there.
     undos.shift();
     undos.unshift(() => {
+      if (!resource.isInUse) return;
       region.parts.clear(firstPage, count);
       return memunmapPages(device, pgmap);
     });
 
     onStep?.('mark');
+    // The device may have been unbound while this call looked away.
+    if (!resource.isInUse) throw new HoldfastError('ENODEV', `${device.name} was unbound while a resource was added`);
     region.parts.adopt(pgmap.maps[0]!);
 
     onStep?.('users');

@@ -53,6 +53,7 @@ const PIECE_BYTES = 8 * 2 ** 20;
 /**
  * Reads a file, or a part of it, into a block.
  *
+ * @param from a path, or a file that is open for several reads
  * @returns how many bytes: fewer than asked for at the end of the file
  * @throws EINVAL (an option; O_DIRECT asked for with a position that is not aligned), EREMOTEIO (O_DIRECT asked for by a device that cannot
  *         reach the block), ENOENT, EACCES, EFAULT (O_DIRECT into a BAR), ABORT_ERR; what was read up to there stays
@@ -61,7 +62,11 @@ const PIECE_BYTES = 8 * 2 ** 20;
  * using block = alloc(provider, size);
  * const { bytes, isDirect } = await readInto(block, '/data/frames.bin');
  */
-export async function readInto(block: Target, path: string, options: ReadIntoOptions = {}): Promise<ReadReport> {
+export async function readInto(
+  block: Target,
+  from: string | SourceFile,
+  options: ReadIntoOptions = {},
+): Promise<ReadReport> {
   const { position = 0, direct = 'auto', client, signal } = options;
   if (!Number.isSafeInteger(position) || position < 0) {
     throw new HoldfastError('EINVAL', `position is a number of bytes from 0 on; got ${String(position)}`);
@@ -86,19 +91,75 @@ export async function readInto(block: Target, path: string, options: ReadIntoOpt
       `${client!.device} cannot reach the memory of provider ${client!.provider.name}; read without O_DIRECT, or find a nearer provider`,
     );
   }
-  if (mayBeDirect && isReached) {
-    try {
-      return await readDirect(block, path, position, length, options);
-    } catch (error) {
-      if (direct === 'always' || (error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
-      // The file system has no O_DIRECT: tmpfs, some overlays.
-    }
-  }
-  const file = await open(path, 'r');
+  const source = typeof from === 'string' ? new SourceFile(from) : from;
   try {
-    return { bytes: await fill(file, bytes, position, length, false, options), isDirect: false };
+    const file = mayBeDirect && isReached ? await source.direct(direct === 'always') : undefined;
+    if (file !== undefined) {
+      try {
+        return await readDirect(block, file, position, length, options);
+      } catch (error) {
+        // The device wants larger pieces, or the block is in a BAR, for which the kernel has no pages.
+        if (direct === 'always' || !['EINVAL', 'EFAULT'].includes((error as NodeJS.ErrnoException).code ?? ''))
+          throw error;
+      }
+    }
+    return { bytes: await fill(await source.buffered(), bytes, position, length, false, options), isDirect: false };
   } finally {
-    await file.close();
+    if (typeof from === 'string') await source.close();
+  }
+}
+
+/**
+ * A file to be read from piece by piece, which is opened once: give it to `readInto` in place of a path.
+ *
+ * @example
+ * const file = new SourceFile('/data/frames.bin');
+ * for (const [at, block] of blocks.entries()) await readInto(block, file, { position: at * block.size });
+ * await file.close();
+ */
+export class SourceFile implements AsyncDisposable {
+  readonly path: string;
+  #direct: FileHandle | undefined;
+  #buffered: FileHandle | undefined;
+  /** Why it cannot be read with O_DIRECT, once that was tried. */
+  #refusal: unknown;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  /** @internal Open for O_DIRECT; undefined where the file system has none, unless it must be. */
+  async direct(must: boolean): Promise<FileHandle | undefined> {
+    if (this.#refusal === undefined) {
+      try {
+        this.#direct ??= await open(this.path, constants.O_RDONLY | constants.O_DIRECT);
+        return this.#direct;
+      } catch (error) {
+        // The file system has no O_DIRECT: tmpfs, some overlays.
+        if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+        this.#refusal = error;
+      }
+    }
+    if (must) throw this.#refusal;
+    return undefined;
+  }
+
+  /** @internal Open for reads by way of the page cache. */
+  async buffered(): Promise<FileHandle> {
+    this.#buffered ??= await open(this.path, 'r');
+    return this.#buffered;
+  }
+
+  /** Closes it. Idempotent. */
+  async close(): Promise<void> {
+    const files = [this.#direct, this.#buffered];
+    this.#direct = undefined;
+    this.#buffered = undefined;
+    for (const file of files) await file?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 }
 
@@ -123,24 +184,19 @@ function canReach({ device, tree, provider }: NonNullable<ReadIntoOptions['clien
 /** All with O_DIRECT; the file system cuts the last read at the end of the file. */
 async function readDirect(
   block: Target,
-  path: string,
+  file: FileHandle,
   position: number,
   length: number,
   options: ReadIntoOptions,
 ): Promise<ReadReport> {
-  const file = await open(path, constants.O_RDONLY | constants.O_DIRECT);
-  try {
-    const whole = Math.floor(length / ALIGNMENT) * ALIGNMENT;
-    let bytes = await fill(file, block.bytes, position, whole, true, options);
-    if (bytes === whole && whole < length) {
-      if (options.signal?.aborted) throw aborted(options.signal, bytes);
-      bytes += await readTail(file, block.bytes.subarray(whole, length), position + whole);
-      options.onProgress?.(bytes);
-    }
-    return { bytes, isDirect: true };
-  } finally {
-    await file.close();
+  const whole = Math.floor(length / ALIGNMENT) * ALIGNMENT;
+  let bytes = await fill(file, block.bytes, position, whole, true, options);
+  if (bytes === whole && whole < length) {
+    if (options.signal?.aborted) throw aborted(options.signal, bytes);
+    bytes += await readTail(file, block.bytes.subarray(whole, length), position + whole);
+    options.onProgress?.(bytes);
   }
+  return { bytes, isDirect: true };
 }
 
 /** Less than a page, by way of a page of its own: what follows in the block, or behind it, is not to be touched. */

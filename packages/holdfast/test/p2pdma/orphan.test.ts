@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { openProvider } from '../../src/p2pdma/index.ts';
+import { addResource, openProvider, P2pDevice } from '../../src/p2pdma/index.ts';
 import type { Handle } from '../../src/region/handle.ts';
 import { Region } from '../../src/region/region.ts';
 import { real, uniqueName } from '../mem/support.ts';
@@ -78,5 +78,23 @@ test('a region whose makers live is not ended by others', real, async () => {
   await assert.rejects(other.destroy(), { code: 'EBUSY', message: /makers live/ });
   await kill();
   await other.revoke();
+  assert.deepEqual(left(name), []);
+});
+
+test('a driver that comes back takes its name again, unless somebody is still there', real, async () => {
+  const name = uniqueName();
+  const { handle, kill } = await deadDriver(name, 'shm');
+  const device = new P2pDevice({ name, capacity: '1MiB' });
+  const add = (): Promise<unknown> => addResource(device, { backing: 'shm', size: '64KiB' });
+  await assert.rejects(add(), { code: 'EEXIST' });
+  const provider = openProvider(name);
+  const hold = provider.hold(handle);
+  await kill();
+  await assert.rejects(add(), { code: 'EEXIST' });
+  hold.put();
+  provider.detach();
+  await add();
+  assert.equal(openProvider(name).size, 65_536);
+  await device.unbind();
   assert.deepEqual(left(name), []);
 });
