@@ -8,6 +8,7 @@
  * memory; swap and the out-of-memory killer stay what they are.
  */
 import { readFileSync, statfsSync, writeSync } from 'node:fs';
+import { freemem } from 'node:os';
 import { HoldfastError, isHoldfastError } from '../errors.ts';
 import type { Sys } from '../sys/index.ts';
 import { fsError } from './fs-error.ts';
@@ -33,7 +34,8 @@ export function checkRoom(sizeBytes: number, directory: string | undefined, inMe
       );
   }
   if (inMemory) {
-    const free = process.availableMemory() + swapFreeBytes();
+    // A kernel without control groups makes Node answer 0, not what the machine has.
+    const free = (process.availableMemory() || freemem()) + swapFreeBytes();
     if (sizeBytes > free)
       throw new HoldfastError(
         'ENOMEM',

@@ -10,7 +10,7 @@ import type { Report } from './report.ts';
 
 const BAR_BYTES = 16 * 2 ** 20;
 const PAGE = 4096;
-const why = whyNoMachine();
+const why = whyNoMachine('debian');
 
 describe('a BAR in a virtual machine', { skip: why !== '' && `skipped: ${why}` }, () => {
   const steps = new Map<unknown, Report>();
@@ -37,7 +37,7 @@ describe('a BAR in a virtual machine', { skip: why !== '' && `skipped: ${why}` }
       devices.push('-device', 'pcie-root-port,id=root2,chassis=5,slot=5');
       devices.push('-drive', `file=${disk},if=none,id=disk,format=raw`);
       devices.push('-device', 'nvme,drive=disk,serial=holdfast,bus=root2');
-      for (const report of await runMachine('test/vm/bar-inside.js', devices, folder))
+      for (const report of await runMachine('debian', 'test/vm/bar-inside.js', devices, folder))
         steps.set(report['step'], report);
       bar = readFileSync(join(folder, 'bar0'));
     } finally {

@@ -12,21 +12,30 @@ import { MARK, type Report } from './report.ts';
 
 const packageFolder = fileURLToPath(new URL('../../../', import.meta.url));
 const root = join(packageFolder, '../..');
-/** Where `scripts/install-ci-packages.sh` puts a kernel. */
+/** Where the kernels are. */
 const CACHE = join(root, '.cache/vm');
 const QEMU = 'qemu-system-x86_64';
 const LIMIT_MS = 240_000;
 
+/**
+ * A kernel of Debian's, which `scripts/install-ci-packages.sh` puts there; or one with peer-to-peer memory, which
+ * `scripts/vm/build-kernel.sh` builds.
+ */
+export type Kernel = 'debian' | 'p2pdma';
+
 /** Why no machine can be had here; empty when one can. */
-export function whyNoMachine(): string {
+export function whyNoMachine(kernel: Kernel): string {
   if (process.arch !== 'x64' || process.platform !== 'linux') return 'needs Linux on x64';
   if (spawnSync(QEMU, ['--version']).status !== 0) return `needs ${QEMU}: run scripts/install-ci-packages.sh as root`;
-  if (kernel() === undefined) return 'needs a kernel: run scripts/install-ci-packages.sh as root';
-  return '';
+  if (pathOf(kernel) !== undefined) return '';
+  return kernel === 'debian'
+    ? 'needs a kernel: run scripts/install-ci-packages.sh as root'
+    : 'needs a kernel with PCI_P2PDMA: run scripts/vm/build-kernel.sh as root';
 }
 
-function kernel(): string | undefined {
-  const name = existsSync(CACHE) ? readdirSync(CACHE).find((one) => one.startsWith('vmlinuz')) : undefined;
+function pathOf(kernel: Kernel): string | undefined {
+  const prefix = kernel === 'debian' ? 'vmlinuz' : kernel;
+  const name = existsSync(CACHE) ? readdirSync(CACHE).find((one) => one.startsWith(prefix)) : undefined;
   return name && join(CACHE, name);
 }
 
@@ -38,7 +47,12 @@ function kernel(): string | undefined {
  * @param folder  for the archive
  * @throws when it does not end by itself in time, with what it printed
  */
-export async function runMachine(module: string, devices: readonly string[], folder: string): Promise<Report[]> {
+export async function runMachine(
+  kernel: Kernel,
+  module: string,
+  devices: readonly string[],
+  folder: string,
+): Promise<Report[]> {
   const ffi = dirname(createRequire(import.meta.url).resolve('@koromix/koffi-linux-x64/package.json'));
   const init = `import('/app/dist/test/vm/init.js').then(({ start }) => start('/app/dist/${module}'));`;
   const archive = join(folder, 'initramfs');
@@ -67,7 +81,7 @@ export async function runMachine(module: string, devices: readonly string[], fol
       '-serial',
       'stdio',
     ],
-    ...['-kernel', kernel()!, '-initrd', archive, '-append', 'console=ttyS0 quiet panic=-1 iomem=relaxed'],
+    ...['-kernel', pathOf(kernel)!, '-initrd', archive, '-append', 'console=ttyS0 quiet panic=-1 iomem=relaxed'],
     ...devices,
   ];
   return new Promise((resolve, reject) => {
