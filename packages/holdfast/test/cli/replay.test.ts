@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { temporaryDirectory } from '../mem/support.ts';
+import { real, temporaryDirectory } from '../mem/support.ts';
 import { holdfast } from './support.ts';
 
 const golden = fileURLToPath(new URL('../../../testdata/golden/', import.meta.url));
@@ -125,4 +125,33 @@ test('what is no recording is told, and the other files are replayed', async (t)
   assert.match(told.at(-2)!, /\[ENOENT\]$/);
   assert.match(told.at(-1)!, /\[EISDIR\]$/);
   assert.match(stdout, /^\S+basic\.ndjson\.gz: 6005 ops, 0 mismatches, \d+ ops\/s\n$/);
+});
+
+test(
+  'PA11: recordings of questions and answers replay without a mismatch, and say what is not asked here, and why',
+  real,
+  async () => {
+    const folder = join(golden, 'p2pdma');
+    const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
+    assert.ok(files.includes('allocate-mmap.json') && files.length >= 11);
+    const { code, stdout, stderr } = await holdfast(['replay', ...files.map((file) => join(folder, file))]);
+    assert.equal(stderr, '');
+    assert.equal(code, 0);
+    for (const file of files) assert.match(stdout, new RegExp(`${file}: \\d+ checks, 0 mismatches\n`));
+    const passedOver = [...stdout.matchAll(/^ {2}not asked here: (\S+): \S/gm)].map(([, id]) => id);
+    const known = ['mlock', 'mprotect-ro', 'mremap-grow', 'mremap-grow-touch', 'touch-after-unbind'];
+    assert.deepEqual(passedOver.filter((id) => !id!.startsWith('odirect')).sort(), known);
+  },
+);
+
+test('a doctored recording of p2pmem/allocate is told with the case', real, async (t) => {
+  const document = JSON.parse(readFileSync(join(golden, 'p2pdma', 'allocate-mmap.json'), 'utf8'));
+  document.cases = document.cases.filter(({ id }: { id: string }) => ['map3', 'partial-munmap'].includes(id));
+  document.cases[1].result = 8192;
+  const { code, stdout } = await holdfast(['replay', recording(t, 'doctored.json', JSON.stringify(document))]);
+  assert.equal(code, 1);
+  assert.match(
+    stdout,
+    /: 5 checks, 1 mismatch\n {2}first at check 5: .*partial-munmap.*\n {4}expected {2}8192\n {4}actual {4}4096/,
+  );
 });

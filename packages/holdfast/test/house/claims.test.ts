@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const { claims } = JSON.parse(readFileSync(join(root, 'testdata/claims.json'), 'utf8')) as {
-  claims: Record<string, 'K' | 'B'>;
+  claims: Record<string, 'K' | 'B' | 'G'>;
 };
 
 /** Claims about what does not exist yet. */
@@ -22,7 +22,7 @@ function claimed(): Map<string, string[]> {
     .filter((file) => file.endsWith('.test.ts'));
   for (const file of files) {
     const source = readFileSync(join(root, 'test', file), 'utf8');
-    for (const [, ids] of source.matchAll(/\b(?:test|it)\(\s*['"`]((?:[A-Z]\d+[a-z]? )*[A-Z]\d+[a-z]?):/g)) {
+    for (const [, ids] of source.matchAll(/\b(?:test|it)\(\s*['"`]((?:[A-Z]{1,2}\d+[a-z]? )*[A-Z]{1,2}\d+[a-z]?):/g)) {
       for (const id of ids!.split(' ')) found.set(id, [...(found.get(id) ?? []), file]);
     }
   }
