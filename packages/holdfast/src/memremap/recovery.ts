@@ -63,6 +63,8 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     const isDead = (slot: number): boolean => dead.includes(slot);
     const blocks: { addr: number; size: number }[] = [];
     for (const map of maps) {
+      // Also of a map that is gone: who dies while it is refused one leaves its mark there, and the record has a next life.
+      for (const slot of dead) Atomics.store(words, map.mapped + slot, 0);
       const state = Atomics.load(words, map.record + M.M_STATE);
       if (state === M.M_EMPTY || state === M.M_GONE) continue;
       if (state === M.M_RESERVED && isDead(Atomics.load(words, map.record + M.M_MAKER) - 1)) {
@@ -78,10 +80,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
         references++;
         if (pooled) blocks.push({ addr: frame * pageBytes, size: frames.pages(frame) * pageBytes });
       }
-      for (const slot of dead) {
-        Atomics.store(words, map.pins + slot, 0);
-        Atomics.store(words, map.mapped + slot, 0);
-      }
+      for (const slot of dead) Atomics.store(words, map.pins + slot, 0);
       for (let slot = 0; slot < frames.slots; slot++) references += Atomics.load(words, map.pins + slot);
       // A kill that is half done is finished here, but for its mark without its reference: whoever destroys, or resurrects, goes on.
       if (state < M.M_DRAINED) map.ref.rebuild(references);

@@ -5,11 +5,11 @@
  * carries the reference of the resource that it is of, from its first holder to its last. Freeing is putting the hold; the last one
  * clears the pool's bits first and puts the reference after that (X25).
  *
- * Costs: as `Region.alloc`; a list as many times that as it has pieces.
+ * Costs: as `Region.alloc`; a list that needs several pieces, for each some twenty times that, to find the largest hole.
  *
  * Kernel counterpart: pci_alloc_p2pmem and its family. There, who frees gives address and size; here the hold knows them.
  */
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { formatSize, parseSize } from '../mem/index.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import type { Hold } from '../region/hold.ts';
@@ -133,19 +133,20 @@ export function allocScatterList(giver: Giver, length: Size, options: { pieces?:
   const { pageSize } = provider.region;
   const entries: ScatterEntry[] = [];
   try {
-    for (let left = bytes, largest = bytes; left > 0; ) {
-      const size = Math.min(left, largest);
+    for (let left = bytes; left > 0; ) {
+      let size = left;
+      let hold: Hold;
       try {
-        const hold = alloc(provider, size);
-        entries.push({ provider, hold, address: hold.handle.page * pageSize, lengthBytes: size });
-        left -= size;
+        hold = alloc(provider, size);
       } catch (error) {
-        const isLast = entries.length + 1 >= pieces || size <= pageSize;
-        if ((error as { code?: string }).code !== 'ENOMEM' || isLast) throw error;
-        // No hole is that large: what follows is no larger. Halves of whole pages.
-        largest = Math.max(Math.ceil(size / 2 / pageSize) * pageSize, pageSize);
+        if (!isHoldfastError(error, 'ENOMEM') || pieces === 1) throw error;
+        // The largest first, so that no list of fewer pieces is missed.
+        size = entries.length + 1 < pieces ? largestHole(provider, left) : 0;
+        if (size === 0) throw noPieces(provider, bytes, pieces);
+        hold = alloc(provider, size);
       }
-      if (left > 0 && entries.length === pieces) throw noPieces(provider, bytes, pieces);
+      entries.push({ provider, hold, address: hold.handle.page * pageSize, lengthBytes: size });
+      left -= size;
     }
   } catch (error) {
     for (const { hold } of entries) hold.put();
@@ -153,6 +154,23 @@ export function allocScatterList(giver: Giver, length: Size, options: { pieces?:
   }
   const list = { entries, nents: entries.length, lengthBytes: bytes };
   return { ...list, [Symbol.dispose]: () => putAll(list) };
+}
+
+/** Bytes of the largest hole of a provider that has none for `bytes`; 0 when it has none at all. Others may be quicker to take it. */
+function largestHole({ region }: Provider, bytes: number): number {
+  let fitting = 0;
+  let tooMany = Math.ceil(bytes / region.pageSize);
+  while (tooMany - fitting > 1) {
+    const pages = Math.floor((fitting + tooMany) / 2);
+    try {
+      region.alloc(pages * region.pageSize).put();
+      fitting = pages;
+    } catch (error) {
+      if (!isHoldfastError(error, 'ENOMEM')) throw error;
+      tooMany = pages;
+    }
+  }
+  return fitting * region.pageSize;
 }
 
 /**

@@ -156,7 +156,8 @@ export class P2pDevice extends Device {
     if (!this.isUnbound) {
       try {
         const released = await super.unbind();
-        // LIFE: what was added while it went is gone now as well.
+        // LIFE: what an addition could not take back is gone now as well.
+        for (const resource of [...this.added]) await resource.finish();
         await this.#endState();
         return released;
       } catch (error) {

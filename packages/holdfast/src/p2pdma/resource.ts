@@ -212,7 +212,9 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
     // LIFE: the views go before their map from here on: once that is gone, another may have laid its own there.
     undos.shift();
     undos.unshift(() => {
-      if (!resource.isInUse) return;
+      const [map] = pgmap.maps;
+      if (map === undefined) return;
+      region.attachment.unmap(map); // with its mark, if it has that
       region.parts.clear(firstPage, count);
       return memunmapPages(device, pgmap);
     });

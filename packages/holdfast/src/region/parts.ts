@@ -13,6 +13,7 @@
  *
  * Kernel counterpart: the mappings of a device's memory in processes, and unmap_mapping_range, which takes them away by force.
  */
+import { setMaxListeners } from 'node:events';
 import { fstatSync } from 'node:fs';
 import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { type Backing, openPath, type Patchwork } from '../mem/index.ts';
@@ -279,6 +280,8 @@ export class Parts {
     let known = this.#known.get(map.number);
     if (known === undefined || known.life !== life) {
       known = { map, life, abort: new AbortController() };
+      // One signal for all who hold something of the map: that many listen is no leak.
+      setMaxListeners(0, known.abort.signal);
       this.#known.set(map.number, known);
       if (memory.state(map) !== M.M_LIVE) this.look();
     }
