@@ -161,6 +161,8 @@ export class Pgmap {
     const hooks: TeardownHooks = {
       kill: () => ops?.kill?.(this),
       cleanup: () => ops?.cleanup?.(this),
+      // The views first: a hold that is put may be the last, and the pages be somebody else's.
+      forced: () => void this.#attachment.unmapAll(this.maps),
       isUnmapped: () => this.#attachment.unmapAll(this.maps),
       unmapped: (map) => {
         holds.onPageFree(map, undefined);

@@ -5,7 +5,7 @@
  * carries the reference of the resource that it is of, from its first holder to its last. Freeing is putting the hold; the last one
  * clears the pool's bits first and puts the reference after that (X25).
  *
- * Costs: as `Region.alloc`; a list that needs several pieces, for each some twenty times that, to find the largest hole.
+ * Costs: as `Region.alloc`; a list that needs several pieces, for each a look at the whole bitmap, to find the largest hole.
  *
  * Kernel counterpart: pci_alloc_p2pmem and its family. There, who frees gives address and size; here the hold knows them.
  */
@@ -76,7 +76,9 @@ export function alloc(giver: Giver, size: Size, options: { zero?: boolean } = {}
  * Source: pci_free_p2pmem
  */
 export function free(giver: Giver, block: Hold): void {
-  checkOwn(providerOf(giver), block);
+  // Also of a device whose unbind was given up: what is out can come back.
+  const provider = giver instanceof Provider ? giver : (giver.ending ?? providerOf(giver));
+  checkOwn(provider, block);
   block.put();
 }
 
@@ -141,7 +143,7 @@ export function allocScatterList(giver: Giver, length: Size, options: { pieces?:
       } catch (error) {
         if (!isHoldfastError(error, 'ENOMEM') || pieces === 1) throw error;
         // The largest first, so that no list of fewer pieces is missed.
-        size = entries.length + 1 < pieces ? largestHole(provider, left) : 0;
+        size = entries.length + 1 < pieces ? largestHole(provider) : 0;
         if (size === 0) throw noPieces(provider, bytes, pieces);
         hold = alloc(provider, size);
       }
@@ -156,21 +158,16 @@ export function allocScatterList(giver: Giver, length: Size, options: { pieces?:
   return { ...list, [Symbol.dispose]: () => putAll(list) };
 }
 
-/** Bytes of the largest hole of a provider that has none for `bytes`; 0 when it has none at all. Others may be quicker to take it. */
-function largestHole({ region }: Provider, bytes: number): number {
-  let fitting = 0;
-  let tooMany = Math.ceil(bytes / region.pageSize);
-  while (tooMany - fitting > 1) {
-    const pages = Math.floor((fitting + tooMany) / 2);
-    try {
-      region.alloc(pages * region.pageSize).put();
-      fitting = pages;
-    } catch (error) {
-      if (!isHoldfastError(error, 'ENOMEM')) throw error;
-      tooMany = pages;
-    }
-  }
-  return fitting * region.pageSize;
+/** Bytes of the largest hole of a provider; 0 when it has none. A moment's view: others may be quicker to take it. */
+function largestHole({ memory }: Provider): number {
+  const { pool } = memory.parts;
+  let granules = 0;
+  pool.forEachChunk(({ start, state }) => {
+    if (state !== 'online') return;
+    // In turn free, taken, free ...
+    for (const [index, run] of pool.runsOf(start).entries()) if (index % 2 === 0) granules = Math.max(granules, run);
+  });
+  return granules * pool.granule;
 }
 
 /**

@@ -257,6 +257,31 @@ export class Mapping implements Revocable, Disposable {
     if (!this.#isMapped.includes(true)) this.#provider.mappings.delete(this);
   }
 
+  /**
+   * Holds the pages once more, for work that goes on by itself: until that is disposed they are nobody else's, whatever becomes of the
+   * mapping.
+   *
+   * @throws ENODEV when the resource is being taken away
+   */
+  retain(): Disposable {
+    const { holds, memory } = this.#provider.region.attachment;
+    const held: Handle[] = [];
+    const put = (): void => {
+      for (const { page } of held.splice(0)) if (memory.isOpen && holds.depth(page) > 0) holds.put(page);
+    };
+    try {
+      for (const [index, handle] of this.handles.entries()) {
+        if (!this.#isMapped[index]) continue;
+        holds.hold(handle.page, handle.generation);
+        held.push(handle);
+      }
+    } catch (error) {
+      put();
+      throw error;
+    }
+    return { [Symbol.dispose]: put };
+  }
+
   /** @internal Takes it all away. */
   revoke(): void {
     this.unmap();

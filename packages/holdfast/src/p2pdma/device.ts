@@ -6,8 +6,8 @@
  *
  *   unbind:  users of the newest resource revoked ─▶ its map: kill, drain, cleanup, remove ─▶ its backing ─▶ … ─▶ the provider
  *
- * LIFE: the field `provider` is set when the provider is whole, and is cleared before anything of it is taken away; whoever uses it reads
- * it once, and goes on with what it has read (X3, X4: the first version of the series read it again after clearing it).
+ * LIFE: the field `provider` is set when the provider is whole, and is cleared before the provider itself is taken away, after its
+ * resources; whoever uses it reads it once, and goes on with what it has read (X3, X4: the first version of the series read it again after clearing it).
  *
  * Kernel counterpart: `struct pci_dev` with its `p2pdma` field. Unlike the kernel's, an unbind can be given a deadline: what could not be
  * taken away in time stays, killed, and another `unbind` goes on with it.
@@ -178,6 +178,11 @@ export class P2pDevice extends Device {
     await this.#endState();
     if (errors.length > 0) throw new ReleaseError('unbind', errors, 0);
     return 0;
+  }
+
+  /** @internal The provider of a device that is on its way out, and could not be ended yet. */
+  get ending(): Provider | undefined {
+    return this.#ending;
   }
 
   /** Ends the provider once no resource is left. */

@@ -3,7 +3,8 @@
  *
  * All providers of this machine that the user may open are looked at from outside; distances are worked out in the tree; the nearest are
  * tried in an order by chance, so that equals share the load. The one that is returned was published and had memory at a moment during the
- * call, told inside a section of it: so whoever takes it back with `unpublish` knows when nobody finds it any more.
+ * call, told inside a section of it: so whoever takes it back with `unpublish` knows when nobody finds it any more. (Scenarios
+ * "p2pdma: unpublish".)
  *
  * A client that is no device but a program, {@link CPU}, is as far from a provider as that is from the root of the tree, and can use every
  * provider; one without a place in the tree is at hand. So providers of files and of plain memory are found on a machine without PCI.
@@ -70,7 +71,8 @@ export function find(clients: readonly string[], options: FindOptions = {}): Pro
 }
 
 /**
- * Takes a provider back from being found, and waits until no `find` that is under way can return it any more.
+ * Takes a provider back from being found, and waits until no `find` that is under way can decide for it any more. Who has found it
+ * before this returned is attached by then, whether its `find` has come back to its caller or not: see `region.participants()`.
  *
  * @returns false when somebody stands still in the middle of a look at it: call it again
  *

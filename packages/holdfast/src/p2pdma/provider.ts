@@ -67,7 +67,8 @@ export class Provider implements Disposable {
   /** @internal */
   constructor(region: Region) {
     this.region = region;
-    region.attachment.events.on(() => this.revoke(({ isAlive }) => !isAlive));
+    // Before the pages of a map that is taken by force are put.
+    region.parts.onLook(() => this.revoke(({ isAlive }) => !isAlive));
   }
 
   /** Its name, empty when it has none. */

@@ -186,8 +186,8 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
     device.added.push(resource);
 
     onStep?.('lay');
-    region.parts.lay(firstPage, count, backing, offset);
-    undos.unshift(() => region.parts.clear(firstPage, count));
+    const laid = region.parts.lay(firstPage, count, backing, offset);
+    undos.unshift(() => resource.isInUse || laid.patchwork.revoke());
 
     const { ino, dev } = fstatSync(backing.fd);
     const physical = place.physical ?? BigInt(resource.address);
@@ -209,20 +209,12 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
       ...(onStep && { onStep: (step) => onStep(`map:${step}`) }),
     });
     resource.map = pgmap;
-    // LIFE: the views go before their map from here on: once that is gone, another may have laid its own there.
-    undos.shift();
-    undos.unshift(() => {
-      const [map] = pgmap.maps;
-      if (map === undefined) return;
-      region.attachment.unmap(map); // with its mark, if it has that
-      region.parts.clear(firstPage, count);
-      return memunmapPages(device, pgmap);
-    });
+    undos.unshift(() => resource.isInUse && memunmapPages(device, pgmap));
 
     onStep?.('mark');
     // The device may have been unbound while this call looked away.
     if (!resource.isInUse) throw new HoldfastError('ENODEV', `${device.name} was unbound while a resource was added`);
-    region.parts.adopt(pgmap.maps[0]!);
+    region.parts.adopt(pgmap.maps[0]!, laid);
 
     onStep?.('users');
     device.addAction(revokeUsers, resource);

@@ -37,6 +37,8 @@ export interface ReadIntoOptions {
 /** What bytes are read into: a block or a mapping. Whole pages at a page boundary, of which `bytes` may leave out the end of the last. */
 export interface Target {
   readonly bytes: Uint8Array<SharedArrayBuffer>;
+  /** Keeps the pages until what it returns is disposed. */
+  retain(): Disposable;
 }
 
 /** How a read went. */
@@ -92,6 +94,8 @@ export async function readInto(
     );
   }
   const source = typeof from === 'string' ? new SourceFile(from) : from;
+  // LIFE: the system stores into the pages for as long as the read goes on, whoever puts the block meanwhile.
+  const kept = block.retain();
   try {
     const file = mayBeDirect && isReached ? await source.direct(direct === 'always') : undefined;
     if (file !== undefined) {
@@ -105,6 +109,7 @@ export async function readInto(
     }
     return { bytes: await fill(await source.buffered(), bytes, position, length, false, options), isDirect: false };
   } finally {
+    kept[Symbol.dispose]();
     if (typeof from === 'string') await source.close();
   }
 }

@@ -8,6 +8,8 @@ import type { Handle } from './handle.ts';
 export interface HoldHome {
   /** A view of the block's bytes. @throws ENODEV when the mapping was revoked */
   view(page: number, size: number): Uint8Array<SharedArrayBuffer>;
+  /** Holds the block once more. @throws ENODEV when the hold is void: its memory was taken by force */
+  again(page: number, generation: number): void;
   /** Puts one hold of the block, unless it is void. */
   put(page: number, generation: number): void;
 }
@@ -56,6 +58,25 @@ export class Hold implements Disposable {
       throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put; its bytes are no longer yours`);
     this.#bytes ??= this.#home.view(this.handle.page, this.handle.size);
     return this.#bytes;
+  }
+
+  /**
+   * Holds the block once more, for work that goes on by itself: until that is disposed the pages are nobody else's, whatever becomes of
+   * this hold.
+   *
+   * @throws EINVAL when this hold was put, ENODEV when its memory was taken by force
+   */
+  retain(): Disposable {
+    if (!this.#held) throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put before`);
+    const { page, generation } = this.handle;
+    this.#home.again(page, generation);
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isHeld) this.#home.put(page, generation);
+        isHeld = false;
+      },
+    };
   }
 
   /** Lets go of the block. The last holder's put frees it. @throws EINVAL when it was put before */

@@ -12,15 +12,15 @@
  * and the teardown waits for it, or gives up with its name.
  *
  * Kernel counterpart: the mappings of a device's memory in processes, and unmap_mapping_range, which takes them away by force.
+ * Scenarios: test/explore/mapping.
  */
 import { setMaxListeners } from 'node:events';
 import { fstatSync } from 'node:fs';
 import { HoldfastError, isHoldfastError } from '../errors.ts';
-import { type Backing, openPath, type Patchwork } from '../mem/index.ts';
+import { type Backing, openPath, Patchwork } from '../mem/index.ts';
 import type { Attachment } from '../memremap/attach.ts';
 import type { MapWords, Memory } from '../memremap/memory.ts';
 import * as M from '../memremap/pgmap.layout.ts';
-import { endOf } from '../memremap/registry.ts';
 
 /** Where the bytes of a map lie. */
 export interface Part {
@@ -101,6 +101,13 @@ export function setWide(words: Int32Array, index: number, value: number): void {
   words[index + 1] = Math.floor(value / 2 ** 32) | 0;
 }
 
+/** A part under views: those of one life of one map, and of no other ever. */
+export interface Laid {
+  readonly patchwork: Patchwork;
+  /** The page that would be at its first byte: the seams of the region are seams of it. */
+  readonly origin: number;
+}
+
 /** What a thread keeps of a map that it has something to do with. */
 interface Known {
   readonly map: MapWords;
@@ -110,38 +117,42 @@ interface Known {
 
 /** The parts of one region, as one thread sees them. */
 export class Parts {
-  readonly #patchwork: Patchwork;
   readonly #known = new Map<number, Known>();
+  readonly #laid = new Map<number, Laid & { readonly life: number }>();
+  readonly #lookers: (() => void)[] = [];
   #attachment: Attachment | undefined;
-
-  constructor(patchwork: Patchwork) {
-    this.#patchwork = patchwork;
-  }
 
   /** Once the thread is attached. */
   bind(attachment: Attachment): void {
     this.#attachment = attachment;
   }
 
+  /** Calls back at each look at what has happened to the maps, before anything of a map that was killed is put. */
+  onLook(callback: () => void): void {
+    this.#lookers.push(callback);
+  }
+
   /**
-   * Lays a map that is about to be made, in the thread that makes it.
+   * Lays pages of a map under views of its own. Each life of a map gets address space of its own: a view that is kept too long reads zeros
+   * for ever, whatever comes to lie at those pages.
    *
-   * @param first page
+   * @param first  page
+   * @param offset bytes from the start of the backing
    */
-  lay(first: number, pages: number, backing: Backing, offset: number): void {
-    const { pageBytes } = this.#memory.parts;
-    this.#patchwork.lay(first * pageBytes, pages * pageBytes, backing, offset);
+  lay(first: number, pages: number, backing: Backing, offset: number): Laid {
+    const { memory, chunkPages } = this.#attachment!;
+    const { pageBytes } = memory.parts;
+    const hasSeam = Math.floor(first / chunkPages) !== Math.floor((first + pages - 1) / chunkPages);
+    const origin = hasSeam ? first - (first % chunkPages) : first;
+    const patchwork = new Patchwork((first + pages - origin) * pageBytes);
+    patchwork.lay((first - origin) * pageBytes, pages * pageBytes, backing, offset);
+    return { patchwork, origin };
   }
 
-  /** Takes away what `lay` laid of a map that was not made after all. */
-  clear(first: number, pages: number): void {
-    const { pageBytes } = this.#memory.parts;
-    if (!this.#patchwork.revoked) this.#patchwork.clear(first * pageBytes, pages * pageBytes);
-  }
-
-  /** Says of a map that was just made what `lay` has laid for it. */
-  adopt(map: MapWords): void {
+  /** Says of a map that this thread has just made what it has laid for it. @throws ENODEV when the map is on its way out already */
+  adopt(map: MapWords, laid: Laid): void {
     if (!this.#memory.beginMapping(map)) throw takenAway();
+    this.#laid.set(map.number, { ...laid, life: this.#memory.get(map, M.M_LIFE) });
   }
 
   /**
@@ -152,8 +163,8 @@ export class Parts {
    */
   view(page: number, size: number): Uint8Array<SharedArrayBuffer> {
     const map = this.mapOf(page);
-    if (!this.#memory.isMapped(map, this.#memory.slot)) this.#layMap(map);
-    return this.#patchwork.bytes(page * this.#memory.parts.pageBytes, size);
+    const { patchwork, origin } = this.#laidOf(map) ?? this.#layMap(map);
+    return patchwork.bytes((page - origin) * this.#memory.parts.pageBytes, size);
   }
 
   /** The map that a page that the thread holds is of. @throws ENODEV when it is of none any more */
@@ -214,10 +225,8 @@ export class Parts {
 
   /** Takes the data of a map from this thread's views. The caller takes the mark away. */
   unmap(map: MapWords): void {
-    if (this.#patchwork.revoked) return;
-    const { parts } = this.#memory;
-    const first = this.#memory.get(map, M.M_FIRST);
-    this.#patchwork.clear(first * parts.pageBytes, (endOf(parts, map) - first) * parts.pageBytes);
+    this.#laid.get(map.number)?.patchwork.revoke();
+    this.#laid.delete(map.number);
   }
 
   /** Removes the name of a map's backing that goes with it, for a maker that cannot do so any more. */
@@ -235,6 +244,7 @@ export class Parts {
   /** Looks at what has happened to the maps, after an event: lets go of what is taken away, and tells who must let go of more. */
   look(): void {
     const { memory, holds, unmap } = this.#attachment!;
+    for (const callback of this.#lookers) callback();
     let hasLetGo = false;
     for (const map of memory.parts.maps) {
       const state = memory.state(map);
@@ -257,14 +267,20 @@ export class Parts {
     if (hasLetGo) memory.announce();
   }
 
-  #layMap(map: MapWords): void {
+  #laidOf(map: MapWords): Laid | undefined {
+    const laid = this.#laid.get(map.number);
+    return laid?.life === this.#memory.get(map, M.M_LIFE) ? laid : undefined;
+  }
+
+  #layMap(map: MapWords): Laid {
     const memory = this.#memory;
     const { backing, part } = this.open(map);
     try {
       if (!memory.beginMapping(map)) throw takenAway();
-      const first = memory.get(map, M.M_FIRST);
       try {
-        this.lay(first, memory.get(map, M.M_COUNT), backing, part.offset);
+        const laid = this.lay(memory.get(map, M.M_FIRST), memory.get(map, M.M_COUNT), backing, part.offset);
+        this.#laid.set(map.number, { ...laid, life: memory.get(map, M.M_LIFE) });
+        return laid;
       } catch (error) {
         memory.endMapping(map);
         throw error;

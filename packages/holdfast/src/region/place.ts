@@ -21,7 +21,6 @@ import {
   mapSegments,
   needRealMemory,
   openPath,
-  Patchwork,
   SEGMENT_BYTES,
   type Segments,
   selfTest,
@@ -44,7 +43,8 @@ export interface Place {
   readonly checked: Checked;
   readonly words: Int32Array;
   readonly control: Segments;
-  readonly data: Segments;
+  /** Undefined where each map brings its own. */
+  readonly data: Segments | undefined;
   readonly kind: BackingKind;
   /** Where others find the control block; undefined on the heap. */
   readonly path: string | undefined;
@@ -126,7 +126,7 @@ export function makePlaceOfParts(dataBytes: number, shape: Shape, { role, argume
     const control = mapSegments(backing, 0, layout.bytes);
     const flags = FLAG_PARTS | FLAG_BARE | barrierFlag() | (shape.trace ? FLAG_TRACE : 0);
     const facts = { ...factsOf(shape, kind, flags, dataBytes, 0, ''), role, roleArgument: argument };
-    return format(geometry, facts, control, new Patchwork(geometry.pages * geometry.pageBytes), backing);
+    return format(geometry, facts, control, undefined, backing);
   } catch (error) {
     backing.close();
     throw error;
@@ -170,7 +170,7 @@ export function findPlace(pathOrName: string): Place {
     const checked = checkHeader(headOf(backing.fd), backing.sizeBytes, backing.path ?? pathOrName);
     const { layout, geometry, facts } = checked;
     const control = mapSegments(backing, 0, layout.bytes);
-    let data: Segments;
+    let data: Segments | undefined;
     if ((facts.flags & FLAG_DATA_BESIDE) !== 0) {
       const source = openPath(facts.dataPath, { writable: (facts.flags & FLAG_READ_ONLY) === 0 });
       try {
@@ -191,9 +191,7 @@ export function findPlace(pathOrName: string): Place {
       } finally {
         source.close();
       }
-    } else if ((facts.flags & FLAG_PARTS) !== 0) {
-      data = new Patchwork(geometry.pages * geometry.pageBytes);
-    } else {
+    } else if ((facts.flags & FLAG_PARTS) === 0) {
       data = mapSegments(backing, layout.bytes, geometry.pages * geometry.pageBytes);
     }
     return placeOf(checked, control, data, backing, randomInt(1, 2 ** 31));
@@ -224,10 +222,9 @@ export function placeFrom(ticket: Ticket): Place {
     control.lengthBytes + sumOf(data),
     path ?? 'the ticket',
   );
-  // LIFE: what one thread lays or clears of a patchwork, all see that share it. So each thread makes its own.
+  // LIFE: what one thread lays or clears, all see that share its buffers. So each thread lays the parts for itself.
   const inParts = (checked.facts.flags & FLAG_PARTS) !== 0;
-  const { pages, pageBytes } = checked.geometry;
-  const segments = inParts ? new Patchwork(pages * pageBytes) : fromBuffers(data, mode);
+  const segments = inParts ? undefined : fromBuffers(data, mode);
   const backing = path === undefined ? undefined : openPath(path, { writable: true });
   try {
     // The path may lead to another file by now: a descriptor number, or a name, that was used again.
@@ -265,9 +262,9 @@ export function ticketOf(place: Place): Ticket {
     id: checked.facts.uuid,
     path,
     mapping,
-    mode: data.mode,
+    mode: data?.mode ?? control.mode,
     control: control.buffers,
-    data: data instanceof Patchwork ? [] : data.buffers,
+    data: data?.buffers ?? [],
   };
 }
 
@@ -328,7 +325,13 @@ function makeBacking(where: { kind: BackingKind; path: string | undefined }, byt
   }
 }
 
-function format(geometry: Geometry, facts: Facts, control: Segments, data: Segments, backing: Backing): Place {
+function format(
+  geometry: Geometry,
+  facts: Facts,
+  control: Segments,
+  data: Segments | undefined,
+  backing: Backing,
+): Place {
   const words = wordsOf(control);
   writeHeader(words, geometry, facts);
   formatPool(words, layOut(geometry), geometry);
@@ -339,7 +342,7 @@ function format(geometry: Geometry, facts: Facts, control: Segments, data: Segme
 function placeOf(
   checked: Checked,
   control: Segments,
-  data: Segments,
+  data: Segments | undefined,
   backing: Backing | undefined,
   mapping: number,
 ): Place {

@@ -9,16 +9,7 @@
  * Kernel counterpart: a driver that maps its device memory with memremap_pages and gives out pages of it with genalloc.
  */
 import { HoldfastError } from '../errors.ts';
-import {
-  type BackingKind,
-  formatSize,
-  listen,
-  needRealMemory,
-  Patchwork,
-  parseSize,
-  reopen,
-  ring,
-} from '../mem/index.ts';
+import { type BackingKind, formatSize, listen, needRealMemory, parseSize, reopen, ring } from '../mem/index.ts';
 import { type Attachment, attach, type Surroundings } from '../memremap/attach.ts';
 import {
   FLAG_BARE,
@@ -127,7 +118,7 @@ export class Region implements Disposable {
     this.#place = place;
     this.#isShared = isShared;
     this.#shortId = place.checked.facts.uuid.slice(0, 8);
-    this.#parts = place.data instanceof Patchwork ? new Parts(place.data) : undefined;
+    this.#parts = place.data === undefined ? new Parts() : undefined;
     try {
       this.#attachment = attach(place.words, place.checked.geometry, place.checked.layout, {
         ...surroundingsOf(place, title),
@@ -146,6 +137,10 @@ export class Region implements Disposable {
     }
     this.#home = {
       view: (page, size) => this.#view(page, size),
+      again: (page, generation) => {
+        this.#checkAttached();
+        this.#attachment.holds.hold(page, generation);
+      },
       put: (page, generation) => this.#put(page, generation),
     };
     this.#attachment.events.on(() => this.#onEvent());
@@ -537,7 +532,7 @@ export class Region implements Disposable {
     } finally {
       this.#place.backing?.close();
       // Where no other thread works on this mapping its memory is given back now, not when the views are collected.
-      if (!this.#isShared || this.#parts !== undefined) this.#place.data.revoke();
+      if (!this.#isShared) this.#place.data?.revoke();
     }
   }
 
@@ -578,6 +573,7 @@ export class Region implements Disposable {
 
   #orphanHooks(map: MapWords): TeardownHooks {
     return {
+      forced: () => void this.#attachment.unmapAll([map]),
       isUnmapped: () => this.#attachment.unmapAll([map]),
       unmapped: () => this.#parts?.unlink(map),
     };
@@ -624,7 +620,7 @@ export class Region implements Disposable {
 
   #view(page: number, size: number): Uint8Array<SharedArrayBuffer> {
     this.#checkAttached();
-    return this.#parts?.view(page, size) ?? this.#place.data.bytes(page * this.pageSize, size);
+    return this.#parts?.view(page, size) ?? this.#place.data!.bytes(page * this.pageSize, size);
   }
 
   #put(page: number, generation: number): void {
@@ -675,7 +671,7 @@ export class Region implements Disposable {
   #revokeMapping(): void {
     if (this.#revoked) return;
     const { memory, holds } = this.#attachment;
-    this.#place.data.revoke();
+    this.#place.data?.revoke();
     // LIFE: from here on no thread that shares this mapping can reach the data, and every Hold of this thread is void.
     this.#revoked = true;
     memory.parts.participants.setRevoked(memory.slot);

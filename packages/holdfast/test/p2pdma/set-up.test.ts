@@ -651,7 +651,7 @@ describe('patch 3', real, () => {
     const made = new Bar();
     bar = made;
     const backing = createMemfd('by-hand', 4 * PAGE);
-    region.parts.lay(0, 4, backing, 0);
+    const { patchwork } = region.parts.lay(0, 4, backing, 0);
     pgmap = await memremapPages(device, region.attachment, {
       kind: 'p2pdma',
       ranges: [{ first: 0, count: 4 }],
@@ -659,7 +659,7 @@ describe('patch 3', real, () => {
     });
     if (isUndone) await memunmapPages(device, pgmap);
     bar.isFreed = true;
-    region.parts.clear(0, 4);
+    patchwork.revoke();
     backing.close();
     throw new HoldfastError('ENOMEM', 'the pool has no room for another chunk');
   }
