@@ -21,12 +21,12 @@ const CHECKED = [
   },
   {
     files: ['genalloc/claim', 'genalloc/take', 'genalloc/give', 'genalloc/chunk', 'genalloc/search'],
-    scenarios: ['genalloc'],
+    scenarios: ['genalloc', 'p2pdma'],
   },
   { files: ['memremap/frames'], scenarios: ['frames'] },
   {
     files: ['memremap/holds', 'memremap/memory', 'memremap/teardown', 'memremap/recovery', 'sync/participants'],
-    scenarios: ['teardown', 'recovery', 'participants', 'holds', 'history'],
+    scenarios: ['teardown', 'recovery', 'participants', 'holds', 'history', 'mapping', 'p2pdma'],
   },
 ];
 

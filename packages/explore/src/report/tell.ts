@@ -214,7 +214,8 @@ function described(
     op: isWake ? 'wake' : name,
     ...cell,
     ...(hasValues ? { ...(isLate ? {} : { before: engine.before[step]! }), after: engine.after[step]! } : {}),
-    ...(result === undefined || op.kind === O.STORE ? {} : { result }),
+    // A symbol stands for an object of the thread's own: it says nothing, and cannot leave this OS thread.
+    ...(result === undefined || typeof result === 'symbol' || op.kind === O.STORE ? {} : { result }),
   };
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { on as hooked } from '../../src/hooks/plain.ts';
-import { explore, failsWith, holdsEverywhere, type Sim } from '../../src/index.ts';
+import { type ExploreFailure, explore, failsWith, holdsEverywhere, type Sim } from '../../src/index.ts';
 import { read, write } from './bodies.ts';
 
 type Words = { readonly m: SharedArrayBuffer };
@@ -74,6 +74,26 @@ test('a death before a range is written, and before one indivisible step', () =>
     'check',
     { crash: ['writer'] },
   );
+});
+
+test('the story of a range that answers with its view can leave the thread', () => {
+  try {
+    explore({
+      buffers: { m: 12 },
+      racy: { m: true },
+      threads: {
+        writer(b: Words, sim: Sim) {
+          hooked(on(b)).fill(7, 1, 3);
+          sim.check(false, 'filled');
+        },
+      },
+    });
+  } catch (error) {
+    const { story } = error as ExploreFailure;
+    assert.deepEqual(structuredClone(story), story);
+    return;
+  }
+  assert.fail('nothing was found');
 });
 
 test('a spin that looks in one indivisible step, or by a notify, is woken by what changes', () => {

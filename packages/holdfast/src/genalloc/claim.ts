@@ -167,7 +167,8 @@ export function releaseRun(words: Int32Array, chunk: Chunk, first: number, count
 /**
  * Makes each of `count` granules from `first` on a block of its own. They are one block of the caller's.
  *
- * First word first: what has not been done yet, or is left by somebody who stops, is the tail of a block, as ever.
+ * First word first: what has not been done yet, or is left by somebody who stops, is the tail of a block, as ever. (Scenarios
+ * "p2pdma: split".)
  */
 export function splitRun(words: Int32Array, chunk: Chunk, first: number, count: number): void {
   const end = first + count;

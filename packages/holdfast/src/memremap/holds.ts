@@ -7,6 +7,8 @@
  *
  * Cost: a nested hold is an increment of a private array; a first hold one atomic or, a last put one atomic and and a look.
  *
+ * Scenarios: test/explore/teardown*, frames-pool; `allocEach`: p2pdma.
+ *
  * Source: alloc_pages/put_page over a dev_pagemap. A block carries one reference of its map from the first holder to the end of
  * `pageFree`, whoever allocated it and whoever puts it last.
  */

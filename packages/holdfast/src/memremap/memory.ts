@@ -265,7 +265,8 @@ export class Memory {
     return this.inside(() => {
       Atomics.store(this.parts.words, map.mapped + this.slot, 1);
       // ORDER: the mark, then the state, in one section. The driver moves the state, waits until everyone was outside, and then looks
-      // at the marks: either it sees ours, or we see what it did.
+      // at the marks: either it sees ours, or we see what it did. Each half (mark before look; the wait) is enough by itself, and having
+      // neither is found: scenarios "mapping: X12 ...".
       const state = this.state(map);
       if (state === M.M_LIVE || (state === M.M_KILLED && this.get(map, M.M_FORCED) === 0)) return true;
       this.endMapping(map);

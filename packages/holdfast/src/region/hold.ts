@@ -6,8 +6,8 @@ import type { Handle } from './handle.ts';
 
 /** What a Hold asks of its region. */
 export interface HoldHome {
-  /** A view of the block's bytes. @throws ENODEV when the mapping was revoked */
-  view(page: number, size: number): Uint8Array<SharedArrayBuffer>;
+  /** A view of the block's bytes. @throws ENODEV when the mapping was revoked, or the hold is void */
+  view(handle: Handle): Uint8Array<SharedArrayBuffer>;
   /** Holds the block once more. @throws ENODEV when the hold is void: its memory was taken by force */
   again(page: number, generation: number): void;
   /** Puts one hold of the block, unless it is void. */
@@ -56,7 +56,7 @@ export class Hold implements Disposable {
   get bytes(): Uint8Array<SharedArrayBuffer> {
     if (!this.#held)
       throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put; its bytes are no longer yours`);
-    this.#bytes ??= this.#home.view(this.handle.page, this.handle.size);
+    this.#bytes ??= this.#home.view(this.handle);
     return this.#bytes;
   }
 

@@ -136,7 +136,7 @@ export class Region implements Disposable {
       throw error;
     }
     this.#home = {
-      view: (page, size) => this.#view(page, size),
+      view: (handle) => this.#view(handle),
       again: (page, generation) => {
         this.#checkAttached();
         this.#attachment.holds.hold(page, generation);
@@ -618,19 +618,26 @@ export class Region implements Disposable {
     return new Hold(this.#home, { region: this.#shortId, page, generation, size });
   }
 
-  #view(page: number, size: number): Uint8Array<SharedArrayBuffer> {
+  #view({ page, generation, size }: Handle): Uint8Array<SharedArrayBuffer> {
     this.#checkAttached();
+    if (this.#isVoid(page, generation)) {
+      throw new HoldfastError('ENODEV', `the memory of page ${page} was taken by force; this hold of it is void`);
+    }
     return this.#parts?.view(page, size) ?? this.#place.data!.bytes(page * this.pageSize, size);
   }
 
   #put(page: number, generation: number): void {
     // A hold that outlived its region is void: there is nothing left to put.
     if (this.#detached || this.#revoked) return;
+    // As is one whose map was taken by force: it was put then.
+    if (this.#parts !== undefined && this.#isVoid(page, generation)) return;
+    this.#attachment.holds.put(page);
+  }
+
+  /** Whether a hold that was given was put by others than its owner: the page may be another block's since. */
+  #isVoid(page: number, generation: number): boolean {
     const { memory, holds } = this.#attachment;
-    // As is one whose map was taken by force: it was put then, and the page may be another block's since.
-    const isVoid = holds.depth(page) === 0 || memory.parts.frames.generation(page) !== generation;
-    if (this.#parts !== undefined && isVoid) return;
-    holds.put(page);
+    return holds.depth(page) === 0 || memory.parts.frames.generation(page) !== generation;
   }
 
   /** Nobody is there to catch what goes wrong on an event (a user's `pageFree`, say): it is reported, and ends nothing. */

@@ -190,9 +190,16 @@ export interface AtRest {
   readonly exact?: boolean;
 }
 
-/** @throws unless the pool is exactly what it must be with `live` in use and nobody inside */
-export function checkRest(buffer: SharedArrayBuffer, live: readonly Block[], { exact = true }: AtRest = {}): void {
-  const words = new Int32Array(buffer);
+/**
+ * @param pool the buffer that is the pool, or its words in another
+ * @throws unless the pool is exactly what it must be with `live` in use and nobody inside
+ */
+export function checkRest(
+  pool: SharedArrayBuffer | Int32Array,
+  live: readonly Block[],
+  { exact = true }: AtRest = {},
+): void {
+  const words = pool instanceof Int32Array ? pool : new Int32Array(pool);
   const must = (is: unknown, text: string): void => {
     if (!is) throw new Error(text);
   };

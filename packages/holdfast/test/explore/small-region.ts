@@ -11,7 +11,7 @@ import assert from 'node:assert/strict';
 import type { Sim, Words } from '@holdfast/explore';
 import { isHoldfastError } from '../../src/errors.ts';
 import { GenPool } from '../../src/genalloc/index.ts';
-import { assemble, attach, formatPool, type Surroundings } from '../../src/memremap/attach.ts';
+import { type Attachment, assemble, attach, formatPool, type Surroundings } from '../../src/memremap/attach.ts';
 import {
   H_BELL,
   H_CLAIMS,
@@ -37,6 +37,7 @@ import { Participants } from '../../src/sync/participants.ts';
 import * as R from '../../src/sync/percpu-ref.layout.ts';
 import { PercpuRef } from '../../src/sync/percpu-ref.ts';
 import { LINE_WORDS, Sections } from '../../src/sync/rcu.ts';
+import { checkRest } from './genalloc-world.ts';
 import { racyPool } from './history-world.ts';
 
 export const PAGE_BYTES = 4096;
@@ -122,6 +123,11 @@ export class SmallRegion {
     const parts = assemble(words, this.geometry, this.layout, this.around(ctl, sim, over), () => memory?.wasDrained());
     memory = new Memory(parts, slot, (of) => void reap(of.parts, of.slot));
     return { slot, memory, holds: new Holds(memory), maps: parts.maps };
+  }
+
+  /** Joins in the thread itself, and so gets all that the shipping `attach` gives. */
+  join(ctl: SharedArrayBuffer, sim: Sim, over: Partial<Surroundings> = {}): Attachment {
+    return attach(new Int32Array(ctl), this.geometry, this.layout, this.around(ctl, sim, over));
   }
 
   isAlive(thread: string, sim: Sim): boolean {
@@ -235,9 +241,10 @@ export class SmallRegion {
    */
   checkIdle(ctl: SharedArrayBuffer): void {
     const memory = this.look(ctl);
-    const { words, frames, maps, participants, sections, pool, pageBytes } = memory.parts;
+    const { words, frames, maps, participants, sections, pool } = memory.parts;
     assert.deepEqual([words[H_GATE], words[H_REGISTRY]], [0, 0], 'gate and registry are open');
     for (const slot of participants.used()) assert.equal(sections.isInside(slot), false, `slot ${slot} is outside`);
+    for (const map of maps) assert.equal(memory.isMapped(map), false, `nobody has map ${map.number} under its views`);
     const alive = maps.filter((map) => ![M.M_EMPTY, M.M_GONE].includes(memory.state(map)));
     for (const map of alive) {
       const { number } = map;
@@ -248,13 +255,11 @@ export class SmallRegion {
       const residents = [...blocksOf(memory, map)].filter((page) => frames.describe(page).resident).length;
       assert.equal(map.ref.count(), 1 + residents, `references of map ${number}`);
     }
-    let taken = 0;
-    pool.forEachChunk(({ owner, size, avail, state }) => {
-      taken += (size - avail) / pageBytes;
+    checkRest(words.subarray(this.layout.pool, this.layout.frames), []);
+    pool.forEachChunk(({ owner, state }) => {
       const map = alive.find(({ number }) => number === owner - 1);
       assert.equal(state === 'online', map !== undefined, `the chunk of map ${owner - 1} is ${state}`);
     });
-    assert.equal(taken, 0, 'pages taken in the pool');
     for (let page = 0; page < frames.count; page++) {
       const { state, map, holders, resident } = frames.describe(page);
       const owner = alive.find((one) => page >= memory.get(one, M.M_FIRST) && page < endOf(memory.parts, one));
