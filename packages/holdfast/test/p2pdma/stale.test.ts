@@ -31,6 +31,7 @@ test(
     const view = foreign.bytes;
     own.fill(1);
     assert.equal(view[0], 1);
+    const unseen = peer.hold(block.handle); // held, and not looked at yet
     await removeResource(resource, { force: true });
 
     await addResource(device, { backing: 'memory', size: 4 * PAGE });
@@ -41,6 +42,8 @@ test(
     view.fill(3);
     assert.equal(next.bytes[0], 2);
     // What was void when it was taken is void when it is put: the page is another block's.
+    assert.throws(() => unseen.bytes, { code: 'ENODEV' });
+    unseen.put();
     foreign.put();
     block.put();
     assert.equal(next.bytes[0], 2);
