@@ -14,6 +14,7 @@ import type { Geometry, Layout } from './control.ts';
 import { Frames } from './frames.ts';
 import { Holds } from './holds.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
+import { Parcels } from './parcels.ts';
 import { M_DRAINED, M_DRAINED_AT, M_DRIVER, M_KILLED, M_MAKER, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
 import { reap, repair } from './recovery.ts';
 
@@ -126,6 +127,7 @@ export function assemble(
     const pins = record + MAP_RECORD_WORDS;
     maps.push({ number, record, pins, mapped: pins + slots, note: record + layout.mapNote, ref });
   }
+  const frames = new Frames(words, layout.frames, pages, slots);
   return {
     words,
     gate: H.H_GATE,
@@ -134,7 +136,8 @@ export function assemble(
     deaths: H.H_DEATHS,
     repairs: H.H_REPAIRS,
     pageBytes,
-    frames: new Frames(words, layout.frames, pages, slots),
+    frames,
+    parcels: new Parcels(words, layout.parcels, frames, participants),
     pool: poolOf(words, layout, geometry, patience),
     maps,
     noteWords: geometry.noteBytes / 4,
@@ -246,6 +249,8 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
   };
   attempt(() => events.close());
   participants.leaving(slot);
+  // ORDER: marked, then the look for what was sent here (pairs with `Parcels.send`).
+  attempt(() => holds.dropParcels(({ to }) => to === slot));
   attempt(() => holds.putAll());
   for (const map of maps) {
     attempt(() => {

@@ -2,9 +2,9 @@
  * control: the control block, from its first page to the last descriptor. Knows where everything lies, writes a fresh block,
  * and checks one that somebody else wrote before a word of it is believed. docs/format.md describes it for people.
  *
- *   ┌────────┬──────────┬──────────────┬──────┬──────┬─────────────┐
- *   │ header │ sections │ participants │ maps │ pool │ descriptors │   all offsets follow from the geometry in the header
- *   └────────┴──────────┴──────────────┴──────┴──────┴─────────────┘
+ *   ┌────────┬──────────┬──────────────┬──────┬─────────┬──────┬─────────────┐
+ *   │ header │ sections │ participants │ maps │ parcels │ pool │ descriptors │   all offsets follow from the geometry in the header
+ *   └────────┴──────────┴──────────────┴──────┴─────────┴──────┴─────────────┘
  */
 import { HoldfastError } from '../errors.ts';
 import { GenPool } from '../genalloc/index.ts';
@@ -13,6 +13,7 @@ import { PercpuRef } from '../sync/percpu-ref.ts';
 import { Sections } from '../sync/rcu.ts';
 import * as H from './control.layout.ts';
 import { Frames } from './frames.ts';
+import { Parcels } from './parcels.ts';
 import { MAP_RECORD_WORDS } from './pgmap.layout.ts';
 
 /** What a control block is made for. */
@@ -41,6 +42,7 @@ export interface Layout {
   /** Where in them the reference lies, and the note. */
   readonly mapRef: number;
   readonly mapNote: number;
+  readonly parcels: number;
   readonly pool: number;
   readonly frames: number;
   /** Bytes of the whole block, a multiple of 65536. */
@@ -94,7 +96,8 @@ export function layOut(geometry: Geometry): Layout {
   const mapRef = toLine(MAP_RECORD_WORDS + 2 * slots);
   const mapNote = mapRef + toLine(PercpuRef.wordsFor(slots));
   const mapWords = mapNote + toLine(noteBytes / 4);
-  const pool = toLine(mapTable + maps * mapWords);
+  const parcels = mapTable + maps * mapWords;
+  const pool = toLine(parcels + Parcels.wordsFor(slots));
   const frames = toLine(pool + Math.ceil(GenPool.bytesFor({ chunks, granules: pages }) / 4));
   const end = frames + Frames.wordsFor(pages, slots);
   const bytes = Math.ceil((end * 4) / CONTROL_PAGE) * CONTROL_PAGE;
@@ -104,7 +107,7 @@ export function layOut(geometry: Geometry): Layout {
       `a control block for ${pages} pages takes ${bytes} bytes, more than 4 GiB; choose a larger page size`,
     );
   }
-  return { sections, participants, maps: mapTable, mapWords, mapRef, mapNote, pool, frames, bytes };
+  return { sections, participants, maps: mapTable, mapWords, mapRef, mapNote, parcels, pool, frames, bytes };
 }
 
 /** Writes the header of a fresh, zeroed control block. Nobody else may see it yet. */

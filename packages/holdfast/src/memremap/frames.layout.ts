@@ -5,7 +5,8 @@
  *        ┌────────┬────────────┬───────┬────────┬──────────────────────────┐
  *        │ STATE  │ GENERATION │ PAGES │ UNUSED │ HOLDERS, 32 bits a word  │
  *        └────────┴────────────┴───────┴────────┴──────────────────────────┘
- *   STATE: bits 0-2 state, bit 3 RESIDENT, bits 8-15 the slot that is freeing, bits 16-23 the map's number.
+ *   STATE: bits 0-2 state, bit 3 RESIDENT, bits 8-15 the slot that is freeing, bits 16-23 the map's number, 24-31 IN FLIGHT: how many
+ *   parcels carry the block.
  *
  * A block of several pages is described by the descriptor of its first page; the others stay FREE and are reached by nobody,
  * since a handle names a first page and its generation.
@@ -33,6 +34,8 @@ export const FREER_SHIFT = 8;
 export const FREER_MASK = 0xff00;
 export const MAP_SHIFT = 16;
 export const MAP_MASK = 0xff0000;
+export const FLIGHT_SHIFT = 24;
+export const FLIGHT_MASK = 0xff000000 | 0;
 
 export const STATE = 0;
 export const GENERATION = 1;

@@ -25,6 +25,8 @@ import { HoldfastError } from '../errors.ts';
 import {
   ALLOCATED,
   CLEANING,
+  FLIGHT_MASK,
+  FLIGHT_SHIFT,
   FREE,
   FREEING,
   FREER_MASK,
@@ -51,6 +53,8 @@ export interface FrameInfo {
   readonly pages: number;
   readonly unusedBytes: number;
   readonly resident: boolean;
+  /** How many parcels carry it. */
+  readonly inFlight: number;
   readonly holders: readonly number[];
 }
 
@@ -209,7 +213,7 @@ export class Frames {
       // ORDER: our own bit was cleared before this look. Of several who leave, the one that cleared last sees no bits.
       if (this.#held(d)) return false;
       const state = Atomics.load(words, d + STATE);
-      if ((state & STATE_MASK) !== ALLOCATED || (state & RESIDENT) !== 0) return false;
+      if ((state & STATE_MASK) !== ALLOCATED || (state & (RESIDENT | FLIGHT_MASK)) !== 0) return false;
       const freeing = (state & MAP_MASK) | FREEING | (slot << FREER_SHIFT);
       // CRASH: FREEING by a dead slot: recovery sets ALLOCATED and asks again.
       if (Atomics.compareExchange(words, d + STATE, state, freeing) !== state) continue;
@@ -232,6 +236,24 @@ export class Frames {
     // LIFE: a CLEANING descriptor is the caller's alone to write, but for stale bits.
     words[d + GENERATION] = (words[d + GENERATION]! + 1) | 0;
     Atomics.store(words, d + STATE, (words[d + STATE]! & MAP_MASK) | FREE);
+  }
+
+  /** Counts parcels that carry the block in (+1), while the caller holds it, or out (-1); then the caller asks `tryFree`. */
+  addInFlight(frame: number, by: 1 | -1): void {
+    // As the holders' bits: whoever frees sees the count with the state, or its exchange of the state fails.
+    Atomics.add(this.#words, this.#index(frame) + STATE, by << FLIGHT_SHIFT);
+  }
+
+  /** Makes the block of `slot`, which has taken a parcel of it: that keeps the block until the bit is set. */
+  holdFromFlight(frame: number, slot: number): void {
+    Atomics.or(this.#words, this.#index(frame) + HOLDERS + (slot >>> 5), 1 << (slot & 31));
+  }
+
+  /** Whether a block in use begins at `frame`, with this generation. Any number may be asked for. */
+  isBlock(frame: number, generation: number): boolean {
+    if (!(frame >= 0 && frame < this.count)) return false;
+    const state = this.state(frame);
+    return (state === ALLOCATED || state === FREEING) && this.generation(frame) === generation;
   }
 
   /** Drops the map's own reference of a resident block. The caller then asks `tryFree`. */
@@ -295,6 +317,7 @@ export class Frames {
       pages: this.pages(frame),
       unusedBytes: this.unusedBytes(frame),
       resident: (state & RESIDENT) !== 0,
+      inFlight: (state & FLIGHT_MASK) >>> FLIGHT_SHIFT,
       holders: this.holders(frame),
     };
   }
@@ -303,15 +326,18 @@ export class Frames {
    * Puts one descriptor right after a death, with nobody inside a section (recovery only): a bit on an idle page goes, a
    * half-freed block whose freer is dead is brought to an end or back.
    *
-   * @param isDead tells of a slot whether its participant is gone
+   * @param isDead   tells of a slot whether its participant is gone
+   * @param inFlight how many parcels carry the block
    * @returns true when the block is now idle but was in use: the pool must be told by rebuilding it
    */
-  repair(frame: number, me: number, isDead: (slot: number) => boolean): boolean {
+  repair(frame: number, me: number, isDead: (slot: number) => boolean, inFlight = 0): boolean {
     const words = this.#words;
     const d = this.#index(frame);
     if ((Atomics.load(words, d + STATE) & STATE_MASK) === NONE) return false; // nobody's; `map` clears it
     for (const slot of this.holders(frame)) if (isDead(slot)) this.clear(frame, slot);
-    const state = Atomics.load(words, d + STATE);
+    const seen = Atomics.load(words, d + STATE);
+    const state = (seen & ~FLIGHT_MASK) | (inFlight << FLIGHT_SHIFT);
+    if (state !== seen) Atomics.store(words, d + STATE, state);
     const kind = state & STATE_MASK;
     if (kind === FREEING) Atomics.store(words, d + STATE, (state & ~(STATE_MASK | FREER_MASK)) | ALLOCATED);
     if (kind === CLEANING || (kind >= ALLOCATED && this.tryFree(frame, me))) {

@@ -17,6 +17,8 @@ import { wait } from '../sync/wait.ts';
 import type { Frames } from './frames.ts';
 import { blocksOf } from './holders.ts';
 import type { MapWords, Memory } from './memory.ts';
+import { OP_ALLOC, OP_DROP, OP_DROP_PARCELS, OP_GET_PAGE, OP_HOLD, OP_PUT, OP_RECEIVE, OP_SEND } from './operations.ts';
+import type { ParcelInfo, ParcelName } from './parcels.ts';
 import * as M from './pgmap.layout.ts';
 import { endOf, firstUsable } from './registry.ts';
 
@@ -74,7 +76,7 @@ export class Holds {
    */
   alloc(pages: number, unusedBytes: number): number {
     const memory = this.#memory;
-    memory.enter();
+    memory.enter(OP_ALLOC);
     try {
       const frame = this.#claim(pages * memory.parts.pageBytes);
       if (frame >= 0) {
@@ -96,7 +98,7 @@ export class Holds {
   allocEach(pages: number): number {
     const memory = this.#memory;
     const { pool, pageBytes, maps } = memory.parts;
-    memory.enter();
+    memory.enter(OP_ALLOC);
     try {
       const frame = this.#claim(pages * pageBytes);
       if (frame >= 0) {
@@ -168,7 +170,7 @@ export class Holds {
     for (let tries = 0; tries < memory.parts.patience; tries++) {
       let isHeld = false;
       let freed: Freed | undefined;
-      memory.enter();
+      memory.enter(OP_GET_PAGE);
       try {
         const map = this.#liveMapOf(frame);
         const kind = memory.get(map, M.M_KIND);
@@ -224,7 +226,7 @@ export class Holds {
   #holdFirst(frame: number, generation: number): void {
     const memory = this.#memory;
     const frames = this.#frames;
-    memory.enter();
+    memory.enter(OP_HOLD);
     let isHeld = false;
     let freed: Freed | undefined;
     try {
@@ -256,7 +258,7 @@ export class Holds {
   /** The last put of this participant. */
   #putLast(frame: number): void {
     const memory = this.#memory;
-    memory.enter();
+    memory.enter(OP_PUT);
     let freed: Freed | undefined;
     try {
       this.#count(frame, -1);
@@ -265,6 +267,79 @@ export class Holds {
       memory.leave();
     }
     if (freed !== undefined) this.#afterFree(freed);
+  }
+
+  /**
+   * Sends a block that this participant holds: it is kept for the receiver, whatever becomes of this hold and of this participant.
+   *
+   * @param to the receiver's slot
+   * @throws EINVAL (not held), ENODEV (its map is on its way out), ESRCH (nobody is in that slot, or is leaving), EBUSY (too many in flight)
+   */
+  send(frame: number, to: number): ParcelName {
+    const memory = this.#memory;
+    const { parcels, participants, now } = memory.parts;
+    if (!(this.depth(frame) > 0)) throw notHeld(frame);
+    const at = now();
+    return memory.inside(() => {
+      this.#liveMapOf(frame);
+      if (participants.life(to) === 0) throw noReceiver(to);
+      return parcels.send(frame, memory.slot, to, at);
+    }, OP_SEND);
+  }
+
+  /**
+   * Takes the hold that was sent to this participant.
+   *
+   * @returns the block's first page
+   * @throws ESTALE (no such parcel: received before, called back, or meant for another), ENODEV (its map is on its way out)
+   */
+  receive(name: ParcelName): number {
+    const memory = this.#memory;
+    const { parcels } = memory.parts;
+    const frames = this.#frames;
+    let freed: Freed | undefined;
+    let map: MapWords;
+    memory.enter(OP_RECEIVE);
+    try {
+      const taken = parcels.take(name, memory.slot, memory.slot, true);
+      if (taken === undefined) throw noParcel(name);
+      const { frame } = taken;
+      map = memory.map(frames.mapOf(frame));
+      const isLive = memory.isLive(map);
+      if (isLive && !this.#again(frame)) {
+        frames.holdFromFlight(frame, memory.slot);
+        this.#count(frame, 1);
+      }
+      parcels.finish(name.entry);
+      if (isLive) return frame;
+      if (frames.tryFree(frame, memory.slot)) freed = this.#clean(frame);
+    } finally {
+      memory.leave();
+    }
+    if (freed !== undefined) this.#afterFree(freed);
+    throw gone(memory, map);
+  }
+
+  /** Drops parcels that nobody has received: calls one back, ends those of a map. @returns how many it got hold of */
+  dropParcels(which: (parcel: ParcelInfo) => boolean): number {
+    const memory = this.#memory;
+    const { parcels } = memory.parts;
+    let dropped = 0;
+    for (const parcel of parcels.sent(which)) {
+      let freed: Freed | undefined;
+      memory.enter(OP_DROP_PARCELS);
+      try {
+        const taken = parcels.take(parcel, memory.slot, parcel.to, false);
+        if (taken === undefined) continue; // received meanwhile
+        dropped++;
+        parcels.finish(parcel.entry);
+        if (this.#frames.tryFree(taken.frame, memory.slot)) freed = this.#clean(taken.frame);
+      } finally {
+        memory.leave();
+      }
+      if (freed !== undefined) this.#afterFree(freed);
+    }
+    return dropped;
   }
 
   /**
@@ -311,7 +386,7 @@ export class Holds {
   #freeAfter(frame: number, takeAway: () => void): void {
     const memory = this.#memory;
     let freed: Freed | undefined;
-    memory.enter();
+    memory.enter(OP_DROP);
     try {
       takeAway();
       if (this.#frames.tryFree(frame, memory.slot)) freed = this.#clean(frame);
@@ -404,5 +479,19 @@ function stale(frame: number, generation: number): HoldfastError {
   return new HoldfastError(
     'ESTALE',
     `the handle to page ${frame}, generation ${generation}, is stale: that block was freed; ask its owner for a new handle`,
+  );
+}
+
+function noReceiver(slot: number): HoldfastError {
+  return new HoldfastError(
+    'ESRCH',
+    `nobody who can be sent a block is in slot ${String(slot)}; ask participants() who is there`,
+  );
+}
+
+function noParcel({ entry }: ParcelName): HoldfastError {
+  return new HoldfastError(
+    'ESTALE',
+    `there is no parcel ${entry} for this participant (any more): it was received, called back, or is another's`,
   );
 }

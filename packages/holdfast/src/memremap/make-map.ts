@@ -12,6 +12,7 @@ import { ALLOW_REINIT } from '../sync/percpu-ref.ts';
 import { wait } from '../sync/wait.ts';
 import { CONTENT, POOLED } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
+import { OP_CHANGE_MAP } from './operations.ts';
 import * as M from './pgmap.layout.ts';
 import { cancelMap, endOf, firstUsable, type MapSpec, reserveMap } from './registry.ts';
 import { addRoom, openRoom, removeRoom } from './room.ts';
@@ -91,12 +92,12 @@ export function prepareMap(
     const end = endOf(memory.parts, map);
 
     onStep?.('descriptors');
-    undos.push(() => memory.inside(() => frames.unmap(first, end - first)));
-    memory.inside(() => frames.map(first, end - first, map.number));
+    undos.push(() => memory.inside(() => frames.unmap(first, end - first), OP_CHANGE_MAP));
+    memory.inside(() => frames.map(first, end - first, map.number), OP_CHANGE_MAP);
 
     onStep?.('reference');
-    undos.push(() => memory.inside(() => map.ref.exit()));
-    memory.inside(() => map.ref.initialize(ALLOW_REINIT));
+    undos.push(() => memory.inside(() => map.ref.exit(), OP_CHANGE_MAP));
+    memory.inside(() => map.ref.initialize(ALLOW_REINIT), OP_CHANGE_MAP);
 
     onStep?.('room');
     undos.push(() => removeRoom(memory, map));

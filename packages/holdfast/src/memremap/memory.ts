@@ -15,7 +15,10 @@ import type { PercpuRef } from '../sync/percpu-ref.ts';
 import type { Sections } from '../sync/rcu.ts';
 import { wait, wake } from '../sync/wait.ts';
 import type { Frames } from './frames.ts';
+import { OP_LOOK_UP, OP_MAP_PART, OP_SHORT } from './operations.ts';
+import type { Parcels } from './parcels.ts';
 import * as M from './pgmap.layout.ts';
+import { endOf } from './registry.ts';
 
 /** One map's record, its pins and its reference. */
 export interface MapWords {
@@ -41,6 +44,7 @@ export interface MemoryParts {
   readonly repairs: number;
   readonly pageBytes: number;
   readonly frames: Frames;
+  readonly parcels: Parcels;
   readonly pool: GenPool;
   readonly maps: readonly MapWords[];
   /** Words of the note that each map has. */
@@ -71,21 +75,27 @@ export class Memory {
   readonly slot: number;
   /** Takes over when the one that closed the gate has died; set by recovery.ts, which knows how. */
   readonly #recover: (memory: Memory) => void;
+  /** Index of the word that says what the participant does. */
+  readonly #operation: number;
 
   constructor(parts: MemoryParts, slot: number, recover: (memory: Memory) => void) {
     this.parts = parts;
     this.slot = slot;
     this.#recover = recover;
+    this.#operation = parts.participants.operationAt(slot);
   }
 
   /**
    * Begins a short shared operation. Not nested; followed by `leave` on every path.
    *
+   * @param operation what it is, for those who come after a death: one of `operations`
    * @throws ENODEV when the participant has left; ETIMEDOUT when a living one keeps the gate closed for about a second (stopped, perhaps)
    */
-  enter(): void {
+  enter(operation: number = OP_SHORT): void {
     this.checkOpen();
     const { sections, words, gate, hasBarrier } = this.parts;
+    // Plain: read by nobody while we live.
+    words[this.#operation] = operation;
     for (let looks = 0; ; looks++) {
       sections.enter(this.slot);
       // ORDER: inside before the gate is read; the recoverer closes the gate, then looks who is inside (with a barrier between,
@@ -105,8 +115,8 @@ export class Memory {
   }
 
   /** Runs `body` inside a section, where a call more does not matter. */
-  inside<T>(body: () => T): T {
-    this.enter();
+  inside<T>(body: () => T, operation?: number): T {
+    this.enter(operation);
     try {
       return body();
     } finally {
@@ -193,6 +203,11 @@ export class Memory {
     return this.parts.words.subarray(map.note, map.note + this.parts.noteWords);
   }
 
+  /** Whether `page` is in the map's range. */
+  covers(map: MapWords, page: number): boolean {
+    return page >= this.get(map, M.M_FIRST) && page < endOf(this.parts, map);
+  }
+
   /** State of the map, one of `M_*`. */
   state(map: MapWords): number {
     return this.get(map, M.M_STATE);
@@ -248,7 +263,7 @@ export class Memory {
 
   /** Puts a reference that `pin` took, in a section of its own. Nothing happens once the participant has left: that put all. */
   dropPin(map: MapWords): void {
-    if (this.#open) this.inside(() => this.unpin(map));
+    if (this.#open) this.inside(() => this.unpin(map), OP_LOOK_UP);
   }
 
   /** References of the map that participant `slot` has taken by name and not put. */
@@ -271,7 +286,7 @@ export class Memory {
       if (state === M.M_LIVE || (state === M.M_KILLED && this.get(map, M.M_FORCED) === 0)) return true;
       this.endMapping(map);
       return false;
-    });
+    }, OP_MAP_PART);
   }
 
   /** Says that the map's data is no longer under the views of the participant's process. */

@@ -48,7 +48,7 @@ export function reap(parts: MemoryParts, me: number): number[] {
  * @returns false when it had to be given up, with nothing changed that matters
  */
 export function repair(parts: MemoryParts, me: number, dead: readonly number[]): boolean {
-  const { words, sections, frames, maps, pool, pageBytes } = parts;
+  const { words, sections, frames, parcels, maps, pool, pageBytes } = parts;
   // LIFE: the dead are in the middle of nothing. Said at once: whoever waits for one of them asks for its lock, which is ours now, and
   // would wait for as long as we live, or for as long as the slot's next owner does.
   for (const slot of dead) {
@@ -62,6 +62,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     // From here on nobody is inside and nobody comes in: plain code, in the order truth, then what follows from it.
     const isDead = (slot: number): boolean => dead.includes(slot);
     const blocks: { addr: number; size: number }[] = [];
+    const inFlight = parcels.repair(isDead);
     for (const map of maps) {
       // Also of a map that is gone: who dies while it is refused one leaves its mark there, and the record has a next life.
       for (const slot of dead) Atomics.store(words, map.mapped + slot, 0);
@@ -73,7 +74,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
       }
       const first = firstUsable(parts, map);
       const end = endOf(parts, map);
-      for (let frame = first; frame < end; frame++) frames.repair(frame, me, isDead);
+      for (let frame = first; frame < end; frame++) frames.repair(frame, me, isDead, inFlight.get(frame));
       const pooled = (Atomics.load(words, map.record + M.M_KIND) & POOLED) !== 0;
       let references = 0;
       for (const frame of blocksIn(frames, first, end)) {

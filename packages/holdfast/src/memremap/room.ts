@@ -14,6 +14,7 @@
 import { isHoldfastError } from '../errors.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, Memory, MemoryParts } from './memory.ts';
+import { OP_CHANGE_MAP } from './operations.ts';
 import * as M from './pgmap.layout.ts';
 import { endOf, firstUsable } from './registry.ts';
 
@@ -105,7 +106,7 @@ function chunksOf(memory: Memory, map: MapWords): number[] {
 function changed<T>(memory: Memory, change: () => T): T {
   for (let tries = 1; ; tries++) {
     try {
-      return memory.inside(change);
+      return memory.inside(change, OP_CHANGE_MAP);
     } catch (error) {
       if (tries === TRIES_MAX || !isHoldfastError(error, 'EBUSY')) throw error;
     }

@@ -32,6 +32,7 @@ import { wait } from '../sync/wait.ts';
 import { type Holder, holdersOf } from './holders.ts';
 import type { Holds } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
+import { OP_CHANGE_MAP } from './operations.ts';
 import * as M from './pgmap.layout.ts';
 import { everyoneOutside, reap } from './recovery.ts';
 import { endOf, firstUsable } from './registry.ts';
@@ -228,7 +229,12 @@ function* protocol(
   if (isKiller) hooks.kill?.();
 
   // 2. the initial references: the maps' own, which `ref.kill` has put, and those of resident pages.
-  for (const map of maps) if (memory.state(map) === M.M_KILLED) holds.dropResidents(map);
+  // And what is in flight: its receiver would be refused. Nobody can send any more.
+  for (const map of maps) {
+    if (memory.state(map) !== M.M_KILLED) continue;
+    holds.dropResidents(map);
+    holds.dropParcels(({ page }) => memory.covers(map, page));
+  }
 
   // 3. drain. ORDER: `drained` moves the state inside the last put, so the look at the state and the wait for the event cannot
   // miss it: an event that comes between the two makes the wait return at once (sync) or is caught by the next look.
@@ -275,7 +281,7 @@ function* protocol(
       yield* pause(memory, maps[0], started, [], options);
     }
     const first = firstUsable(parts, map);
-    memory.inside(() => parts.frames.unmap(first, endOf(parts, map) - first));
+    memory.inside(() => parts.frames.unmap(first, endOf(parts, map) - first), OP_CHANGE_MAP);
     hooks.unmapped?.(map);
     memory.stamp(map, M.M_GONE_AT);
     memory.advance(map, M.M_CLEANED, M.M_GONE);
@@ -315,9 +321,9 @@ export function resurrect(memory: Memory, maps: Maps, restore?: () => void): voi
       if (memory.isLive(map)) continue; // the kill did not get that far
       // ORDER: the reference decides (X23): either ours is taken while somebody still holds one, and then the map cannot drain, or
       // the last put came first and has moved the state to DRAINED.
-      if (memory.inside(() => reviveRef(map))) revived.push(map);
+      if (memory.inside(() => reviveRef(map), OP_CHANGE_MAP)) revived.push(map);
       else {
-        for (const again of revived) memory.inside(() => again.ref.kill());
+        for (const again of revived) memory.inside(() => again.ref.kill(), OP_CHANGE_MAP);
         throw tooLate();
       }
     }
@@ -385,7 +391,7 @@ function killRef(memory: Memory, map: MapWords): boolean {
   // ORDER: after this, whoever read LIVE inside a section has left it, with its bit set or its reference taken (pairs with the
   // look at the state in Holds and Memory.pin).
   if (!everyoneOutside(memory.parts, memory.slot)) return false;
-  memory.inside(() => map.ref.kill());
+  memory.inside(() => map.ref.kill(), OP_CHANGE_MAP);
   return true;
 }
 

@@ -20,7 +20,9 @@ import {
   JOINED,
   LEAVING,
   LIFE,
+  LIVES,
   MAPPING,
+  OPERATION,
   PID,
   PLACE,
   PLACE_BYTES,
@@ -104,7 +106,9 @@ export class Participants {
       // CRASH: if we die here the lock is free again and the next one finds the slot as we found it.
       if (this.#get(slot, LIFE) !== EMPTY) reap(slot);
       const at = this.#at + slot * RECORD_WORDS;
+      const lives = this.#get(slot, LIVES);
       this.#words.fill(0, at, at + RECORD_WORDS);
+      this.#set(slot, LIVES, (lives + 1) | 0 || 1);
       this.#set(slot, PID, identity.pid);
       this.#set(slot, THREAD, identity.threadId);
       this.#set(slot, MAPPING, identity.mapping);
@@ -140,6 +144,18 @@ export class Participants {
   /** Whether the slot is in use by somebody alive. */
   isAlive(slot: number): boolean {
     return this.isUsed(slot) && this.#liveness.isAlive(slot);
+  }
+
+  /** Index of the word in which the owner of `slot` says what it does. Only the owner writes it. */
+  operationAt(slot: number): number {
+    return this.#at + slot * RECORD_WORDS + OPERATION;
+  }
+
+  /** Which life of the slot its owner is; 0 when nobody is there who can be sent something: gone, or leaving. */
+  life(slot: number): number {
+    const lives = this.#get(slot, LIVES);
+    // ORDER: which life, then whether it lives: of one that ended between the two the answer is another than the next one's.
+    return this.#get(slot, LIFE) === ACTIVE ? lives : 0;
   }
 
   /** Takes the lock of a slot whose owner died; false when it is empty, alive, or being reaped by another. */

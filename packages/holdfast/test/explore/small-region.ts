@@ -28,11 +28,12 @@ import { blocksOf } from '../../src/memremap/holders.ts';
 import { Holds, POOLED } from '../../src/memremap/holds.ts';
 import { makeMap } from '../../src/memremap/make-map.ts';
 import { type MapWords, Memory } from '../../src/memremap/memory.ts';
+import { Parcels } from '../../src/memremap/parcels.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { reap } from '../../src/memremap/recovery.ts';
 import { endOf, type MapSpec } from '../../src/memremap/registry.ts';
 import type { Liveness } from '../../src/sync/liveness.ts';
-import { HELD, LIFE, RECORD_WORDS } from '../../src/sync/participants.layout.ts';
+import { HELD, LIFE, OPERATION, RECORD_WORDS } from '../../src/sync/participants.layout.ts';
 import { Participants } from '../../src/sync/participants.ts';
 import * as R from '../../src/sync/percpu-ref.layout.ts';
 import { PercpuRef } from '../../src/sync/percpu-ref.ts';
@@ -87,10 +88,11 @@ export class SmallRegion {
     const mapRef = toLine(M.MAP_RECORD_WORDS + 2 * slots);
     const mapNote = mapRef + PercpuRef.wordsFor(slots);
     const mapWords = mapNote;
-    const pool = mapTable + maps * mapWords;
+    const parcels = mapTable + maps * mapWords;
+    const pool = toLine(parcels + Parcels.wordsFor(slots));
     const frames = toLine(pool + poolBytes(this.geometry) / 4);
     const bytes = (frames + Frames.wordsFor(pages, slots)) * 4;
-    this.layout = { sections, participants, maps: mapTable, mapWords, mapRef, mapNote, pool, frames, bytes };
+    this.layout = { sections, participants, maps: mapTable, mapWords, mapRef, mapNote, parcels, pool, frames, bytes };
   }
 
   /** Bytes of the buffers: the control block, and a word for each page of data. */
@@ -163,7 +165,7 @@ export class SmallRegion {
     // A participant's number of blocks, for people to look at.
     for (let slot = 0; slot < geometry.slots; slot++) {
       const held = layout.participants + slot * RECORD_WORDS + HELD;
-      words.push([held, held + 3]);
+      words.push([held, held + 3], layout.participants + slot * RECORD_WORDS + OPERATION);
       if (hasBarrier) words.push(layout.sections + slot * LINE_WORDS);
     }
     for (let page = 0; page < geometry.pages; page++) {

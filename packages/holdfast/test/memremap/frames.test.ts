@@ -43,6 +43,7 @@ describe('one after the other', () => {
       generation,
       pages: 2,
       unusedBytes: 100,
+      inFlight: 0,
       resident: false,
       holders: [A],
     });
