@@ -14,6 +14,7 @@ import type { Geometry, Layout } from './control.ts';
 import { Frames } from './frames.ts';
 import { Holds } from './holds.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
+import type { Death } from './obituaries.ts';
 import { Parcels } from './parcels.ts';
 import { M_DRAINED, M_DRAINED_AT, M_DRIVER, M_KILLED, M_MAKER, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
 import { reap, repair } from './recovery.ts';
@@ -28,6 +29,8 @@ export interface Surroundings {
   readonly ring: () => void;
   readonly listen: Listen;
   readonly now: () => number;
+  /** Told of each participant that this one has reaped. */
+  readonly onDeath?: (death: Death) => void;
   /** Called between two looks at somebody who is inside a section, with the number of looks. Default: spins, then sleeps. */
   readonly pause?: (looks: number) => void;
   /** How often is tried again what somebody else is in the middle of, before it is called busy. Default: 100, in the pool 1000. */
@@ -97,7 +100,7 @@ export function assemble(
   words: Int32Array,
   geometry: Geometry,
   layout: Layout,
-  around: Pick<Surroundings, 'liveness' | 'barrier' | 'ring' | 'now' | 'pause' | 'patience'>,
+  around: Pick<Surroundings, 'liveness' | 'barrier' | 'ring' | 'now' | 'onDeath' | 'pause' | 'patience'>,
   wasDrained: () => void,
 ): MemoryParts {
   const { slots, pages, pageBytes } = geometry;
@@ -147,6 +150,7 @@ export function assemble(
     liveness: around.liveness,
     now: around.now,
     ring: around.ring,
+    onDeath: around.onDeath,
     pause,
     patience: patience ?? PATIENCE,
   };

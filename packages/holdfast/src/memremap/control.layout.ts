@@ -63,4 +63,7 @@ export const DATA_PATH_BYTES = 1024;
 export const H_NAME = 768;
 export const NAME_BYTES = 256;
 
+/** The last deaths, see obituaries. */
+export const H_OBITUARIES = 832;
+
 export const HEADER_WORDS = 1024;

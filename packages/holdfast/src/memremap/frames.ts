@@ -328,13 +328,25 @@ export class Frames {
    *
    * @param isDead   tells of a slot whether its participant is gone
    * @param inFlight how many parcels carry the block
+   * @param onHeld   told of each of the dead that held the block
    * @returns true when the block is now idle but was in use: the pool must be told by rebuilding it
    */
-  repair(frame: number, me: number, isDead: (slot: number) => boolean, inFlight = 0): boolean {
+  repair(
+    frame: number,
+    me: number,
+    isDead: (slot: number) => boolean,
+    inFlight = 0,
+    onHeld?: (slot: number, pages: number) => void,
+  ): boolean {
     const words = this.#words;
     const d = this.#index(frame);
     if ((Atomics.load(words, d + STATE) & STATE_MASK) === NONE) return false; // nobody's; `map` clears it
-    for (const slot of this.holders(frame)) if (isDead(slot)) this.clear(frame, slot);
+    const isBlock = this.state(frame) >= ALLOCATED;
+    for (const slot of this.holders(frame)) {
+      if (!isDead(slot)) continue;
+      if (isBlock) onHeld?.(slot, this.pages(frame));
+      this.clear(frame, slot);
+    }
     const seen = Atomics.load(words, d + STATE);
     const state = (seen & ~FLIGHT_MASK) | (inFlight << FLIGHT_SHIFT);
     if (state !== seen) Atomics.store(words, d + STATE, state);

@@ -15,6 +15,7 @@ import type { PercpuRef } from '../sync/percpu-ref.ts';
 import type { Sections } from '../sync/rcu.ts';
 import { wait, wake } from '../sync/wait.ts';
 import type { Frames } from './frames.ts';
+import type { Death } from './obituaries.ts';
 import { OP_LOOK_UP, OP_MAP_PART, OP_SHORT } from './operations.ts';
 import type { Parcels } from './parcels.ts';
 import * as M from './pgmap.layout.ts';
@@ -58,6 +59,8 @@ export interface MemoryParts {
   readonly now: () => number;
   /** Wakes whoever listens to the region, in every process. Called outside of sections, and only for rare events. */
   readonly ring: () => void;
+  /** Told of each participant that this one has reaped. Called outside of sections. */
+  readonly onDeath: ((death: Death) => void) | undefined;
   /** Called between two looks at who is inside a section; undefined: spins, then sleeps. */
   readonly pause: ((looks: number) => void) | undefined;
   /** How often is tried again what somebody else is in the middle of. */

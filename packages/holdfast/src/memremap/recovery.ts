@@ -14,6 +14,7 @@ import { wake } from '../sync/wait.ts';
 import { blocksIn } from './holders.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, MemoryParts } from './memory.ts';
+import { Autopsy, type Death, noteInside } from './obituaries.ts';
 import * as M from './pgmap.layout.ts';
 import { endOf, firstUsable } from './registry.ts';
 import { repairRoom } from './room.ts';
@@ -51,17 +52,22 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
   const { words, sections, frames, parcels, maps, pool, pageBytes } = parts;
   // LIFE: the dead are in the middle of nothing. Said at once: whoever waits for one of them asks for its lock, which is ours now, and
   // would wait for as long as we live, or for as long as the slot's next owner does.
+  noteInside(parts, dead);
   for (const slot of dead) {
     sections.reset(slot);
     for (const map of maps) map.ref.reset(slot);
   }
+  const gateBefore = Atomics.load(words, parts.gate);
   if (!closeGate(parts, me, dead)) return false;
+  let deaths: Death[] = [];
   try {
     if (!everyoneOutside(parts, me)) return false;
 
     // From here on nobody is inside and nobody comes in: plain code, in the order truth, then what follows from it.
     const isDead = (slot: number): boolean => dead.includes(slot);
     const blocks: { addr: number; size: number }[] = [];
+    const autopsy = new Autopsy(parts, dead, gateBefore);
+    const held = (slot: number, pages: number): void => autopsy.held(slot, pages);
     const inFlight = parcels.repair(isDead);
     for (const map of maps) {
       // Also of a map that is gone: who dies while it is refused one leaves its mark there, and the record has a next life.
@@ -74,7 +80,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
       }
       const first = firstUsable(parts, map);
       const end = endOf(parts, map);
-      for (let frame = first; frame < end; frame++) frames.repair(frame, me, isDead, inFlight.get(frame));
+      for (let frame = first; frame < end; frame++) frames.repair(frame, me, isDead, inFlight.get(frame), held);
       const pooled = (Atomics.load(words, map.record + M.M_KIND) & POOLED) !== 0;
       let references = 0;
       for (const frame of blocksIn(frames, first, end)) {
@@ -91,6 +97,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     disown(parts, parts.registry, isDead);
     pool.rebuild(blocks);
     repairRoom(parts);
+    deaths = autopsy.write();
     Atomics.add(words, parts.deaths, dead.length);
     Atomics.add(words, parts.repairs, 1);
   } finally {
@@ -100,6 +107,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
   Atomics.add(words, parts.event, 1);
   wake(words, parts.event);
   parts.ring();
+  for (const death of deaths) parts.onDeath?.(death);
   return true;
 }
 

@@ -3,6 +3,7 @@
  */
 import { HoldfastError } from '../errors.ts';
 import type { Handle } from './handle.ts';
+import type { Parcel } from './parcel.ts';
 
 /** What a Hold asks of its region. */
 export interface HoldHome {
@@ -10,6 +11,8 @@ export interface HoldHome {
   view(handle: Handle): Uint8Array<SharedArrayBuffer>;
   /** Holds the block once more. @throws ENODEV when the hold is void: its memory was taken by force */
   again(page: number, generation: number): void;
+  /** Sends the block. */
+  send(handle: Handle, to: number): Parcel;
   /** Puts one hold of the block, unless it is void. */
   put(page: number, generation: number): void;
 }
@@ -77,6 +80,24 @@ export class Hold implements Disposable {
         isHeld = false;
       },
     };
+  }
+
+  /**
+   * Sends the block to another participant: it is kept for that one until it has taken its own hold (`region.receive`), so this hold may
+   * be put at once. If the receiver dies, or leaves, the block is free; if the sender dies, it waits for the receiver.
+   *
+   * @param to slot of the receiver: its `region.slot`, or one of `region.participants()`
+   * @returns a plain value, to be sent by whatever channel there is
+   * @throws EINVAL (this hold was put), ESRCH (nobody is in that slot, or is leaving), EBUSY (too many blocks in flight), ENODEV (killed)
+   *
+   * @example
+   * const parcel = hold.send(peerSlot);
+   * hold.put();
+   * socket.write(JSON.stringify(parcel)); // there: using hold = region.receive(parcel)
+   */
+  send(to: number): Parcel {
+    if (!this.#held) throw new HoldfastError('EINVAL', `this hold of page ${this.handle.page} was put before`);
+    return this.#home.send(this.handle, to);
   }
 
   /** Lets go of the block. The last holder's put frees it. @throws EINVAL when it was put before */

@@ -19,6 +19,8 @@ import { type Checked, checkHeader } from '../memremap/control.ts';
 import { blocksOf, type Holder, holdersOf } from '../memremap/holders.ts';
 import { Memory } from '../memremap/memory.ts';
 import { kindName } from '../memremap/memremap.ts';
+import { type Death, readDeaths } from '../memremap/obituaries.ts';
+import type { ParcelInfo } from '../memremap/parcels.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { lockLiveness } from '../sync/liveness.ts';
 import type { ParticipantInfo } from '../sync/participants.ts';
@@ -75,6 +77,9 @@ export interface RegionDetails extends RegionSummary {
   readonly maps: readonly MapInfo[];
   readonly participants: readonly ParticipantInfo[];
   readonly holders: readonly Holder[];
+  /** The last participants that were reaped, and what is in flight. */
+  readonly deaths: readonly Death[];
+  readonly parcels: readonly ParcelInfo[];
   /** Participants reaped, and recoveries made, since the region exists. */
   readonly reaped: number;
   readonly recoveries: number;
@@ -160,6 +165,8 @@ export function inspectRegion(pathOrName: string): RegionDetails {
       maps: mapsOf(memory),
       participants: participants.used().map((slot) => participants.describe(slot)),
       holders: maps.flatMap((map) => (memory.state(map) === M.M_EMPTY ? [] : holdersOf(memory, map))),
+      deaths: readDeaths(words),
+      parcels: memory.parts.parcels.sent(() => true),
       reaped: Atomics.load(words, H_DEATHS),
       recoveries: Atomics.load(words, H_REPAIRS),
     };

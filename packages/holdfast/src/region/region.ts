@@ -8,6 +8,7 @@
  *
  * Kernel counterpart: a driver that maps its device memory with memremap_pages and gives out pages of it with genalloc.
  */
+import { channel } from 'node:diagnostics_channel';
 import { HoldfastError } from '../errors.ts';
 import { type BackingKind, formatSize, listen, needRealMemory, parseSize, reopen, ring } from '../mem/index.ts';
 import { type Attachment, attach, type Surroundings } from '../memremap/attach.ts';
@@ -26,6 +27,8 @@ import { POOLED } from '../memremap/holds.ts';
 import { makeMap, makeResident } from '../memremap/make-map.ts';
 import type { MapWords } from '../memremap/memory.ts';
 import { MEMORY_KINDS } from '../memremap/memremap.ts';
+import { type Death, readDeaths } from '../memremap/obituaries.ts';
+import type { ParcelInfo } from '../memremap/parcels.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { reap } from '../memremap/recovery.ts';
 import {
@@ -59,6 +62,7 @@ import {
   type Size,
   shapeOf,
 } from './options.ts';
+import { checkParcel, type Parcel } from './parcel.ts';
 import { Parts } from './parts.ts';
 import {
   chunkPagesOf,
@@ -77,10 +81,13 @@ import { type RegionState, STATES } from './states.ts';
 
 const NO_OPTIONS: AllocOptions = {};
 
+/** Diagnostics: `{ region: { id, name, path }, death }` for each participant that this thread has reaped. */
+const reapedChannel = channel('holdfast:region:reaped');
+
 /** How a region came to its end. */
 export interface DestroyReport extends TeardownReport {
-  /** Participants that had died holding, or attached, and were reaped on the way. */
-  readonly reaped: readonly ParticipantInfo[];
+  /** Participants that had died holding, or attached, and were reaped on the way: who, what they held, and what they were doing. */
+  readonly reaped: readonly Death[];
 }
 
 /**
@@ -107,7 +114,7 @@ export class Region implements Disposable {
   #isShared: boolean;
   /** Where the data is put together of parts. */
   readonly #parts: Parts | undefined;
-  #reaped: ParticipantInfo[] = [];
+  #reaped: Death[] = [];
 
   private constructor(
     place: Place,
@@ -123,6 +130,7 @@ export class Region implements Disposable {
       this.#attachment = attach(place.words, place.checked.geometry, place.checked.layout, {
         ...surroundingsOf(place, title),
         unmap: (map) => this.#parts?.unmap(map),
+        onDeath: (death) => this.#onDeath(death),
       });
       this.#parts?.bind(this.#attachment);
     } catch (error) {
@@ -142,8 +150,11 @@ export class Region implements Disposable {
         this.#attachment.holds.hold(page, generation);
       },
       put: (page, generation) => this.#put(page, generation),
+      send: (handle, to) => this.#send(handle, to),
     };
     this.#attachment.events.on(() => this.#onEvent());
+    // Who comes finds it consistent, also when the last that was here died in the middle of something.
+    reap(this.#attachment.memory.parts, this.slot);
     this.#onEvent();
   }
 
@@ -412,6 +423,41 @@ export class Region implements Disposable {
     return this.#hold(page, generation, frames.pages(page) * this.pageSize - frames.unusedBytes(page));
   }
 
+  /**
+   * Takes the hold that another participant has sent to this one, by `hold.send`. Nothing is copied.
+   *
+   * @throws ESTALE (received before, called back, sent to another participant, or of another region), ENODEV (killed, or gone), EINVAL (no
+   *         parcel)
+   */
+  receive(parcel: Parcel): Hold {
+    const { parcel: entry, serial } = checkParcel(parcel, this.#shortId);
+    this.#checkAttached();
+    const { memory, holds } = this.#attachment;
+    const page = holds.receive({ entry, serial });
+    const { frames } = memory.parts;
+    const size = frames.pages(page) * this.pageSize - frames.unusedBytes(page);
+    return this.#hold(page, frames.generation(page), size);
+  }
+
+  /**
+   * Calls a parcel back that this participant has sent and nobody has received yet.
+   *
+   * @returns false when it was received, or is none any more
+   * @throws EINVAL (no parcel), ESTALE (of another region)
+   */
+  callBack(parcel: Parcel): boolean {
+    const { parcel: entry, serial } = checkParcel(parcel, this.#shortId);
+    this.#checkAttached();
+    const isIt = (one: ParcelInfo): boolean => one.entry === entry && one.serial === serial && one.from === this.slot;
+    return this.#attachment.holds.dropParcels(isIt) > 0;
+  }
+
+  /** What is in flight: sent, and not received yet. */
+  parcels(): ParcelInfo[] {
+    this.#checkAttached();
+    return this.#attachment.memory.parts.parcels.sent(() => true);
+  }
+
   /** Handles to all blocks in use, by position. For a region over a file: its content, block by block. */
   blocks(): Handle[] {
     this.#checkAttached();
@@ -447,11 +493,24 @@ export class Region implements Disposable {
     return this.#attachment.memory.slot;
   }
 
-  /** Looks for participants that died and puts right what they left. Happens by itself where it matters. */
-  reap(): ParticipantInfo[] {
+  /**
+   * Looks for participants that died and puts right what they left. Happens by itself where it matters: when somebody attaches, when the
+   * pool or the table of participants is exhausted, while a teardown waits.
+   *
+   * @returns who was found dead, what they held, and what they were doing
+   */
+  reap(): Death[] {
     this.#checkAttached();
     const { memory } = this.#attachment;
-    return reap(memory.parts, memory.slot).map((slot) => memory.parts.participants.describe(slot));
+    const before = this.#reaped.length;
+    reap(memory.parts, memory.slot);
+    return this.#reaped.slice(before);
+  }
+
+  /** The last deaths that were found, by whomever, oldest first: at most twelve. */
+  deaths(): Death[] {
+    this.#checkMember();
+    return readDeaths(this.#place.words);
   }
 
   // ----------------------------------------------------------------------------------------------- taking away
@@ -640,6 +699,12 @@ export class Region implements Disposable {
     return holds.depth(page) === 0 || memory.parts.frames.generation(page) !== generation;
   }
 
+  #send(handle: Handle, to: number): Parcel {
+    this.#checkAttached();
+    const { entry, serial } = this.#attachment.holds.send(handle.page, to);
+    return { ...handle, to, parcel: entry, serial };
+  }
+
   /** Nobody is there to catch what goes wrong on an event (a user's `pageFree`, say): it is reported, and ends nothing. */
   #onEvent(): void {
     try {
@@ -689,11 +754,16 @@ export class Region implements Disposable {
     }
   }
 
+  #onDeath(death: Death): void {
+    this.#reaped.push(death);
+    const { id, name, path } = this;
+    reapedChannel.publish({ region: { id, name, path }, death });
+  }
+
   #hooks(): TeardownHooks {
     const { memory } = this.#attachment;
     const { participants } = memory.parts;
     return {
-      reaped: (slots) => this.#reaped.push(...slots.map((slot) => participants.describe(slot))),
       isUnmapped: () => {
         this.#revokeMapping();
         const revoked = revokedMappings(memory);

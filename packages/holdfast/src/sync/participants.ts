@@ -141,6 +141,11 @@ export class Participants {
     return this.#get(slot, LIFE) !== EMPTY;
   }
 
+  /** Whether the slot's owner was, or is, on its way out. */
+  isLeaving(slot: number): boolean {
+    return this.#get(slot, LIFE) === LEAVING;
+  }
+
   /** Whether the slot is in use by somebody alive. */
   isAlive(slot: number): boolean {
     return this.isUsed(slot) && this.#liveness.isAlive(slot);

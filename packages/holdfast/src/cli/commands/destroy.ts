@@ -1,6 +1,7 @@
 /** destroy: takes a region away in order, or by force, or brings a killed one back. */
 import { type HoldfastError, isHoldfastError } from '../../errors.ts';
 import type { Holder } from '../../memremap/holders.ts';
+import type { Death } from '../../memremap/obituaries.ts';
 import type { TeardownOptions } from '../../memremap/teardown.ts';
 import { type DestroyReport, Region } from '../../region/region.ts';
 import { type Command, errorToJson, parseCommandLine, UsageError, wholeNumber } from '../command.ts';
@@ -119,10 +120,12 @@ function render(where: string, { phases, stragglers, reaped }: DestroyReport, st
   const lines = [`${where} is gone: drained in ${spent(killed, drained)} ms, removed in ${spent(drained, gone)} ms`];
   if (stragglers.length > 0) lines.push('', 'it waited for', holdersTable(stragglers));
   if (reaped.length > 0) {
-    lines.push(
-      '',
-      `reaped ${reaped.map(({ pid, threadId, title }) => `${title} (process ${pid}, thread ${threadId})`).join(', ')}`,
-    );
+    lines.push('', `reaped ${reaped.map(nameOf).join(', ')}`);
   }
   return lines.join('\n');
+}
+
+function nameOf({ pid, threadId, title, blocks, doing }: Death): string {
+  const died = doing === undefined ? '' : `, died while ${doing}`;
+  return `${title} (process ${pid}, thread ${threadId}, held ${count(blocks, 'block')}${died})`;
 }

@@ -38,12 +38,14 @@ export const replay: Command = {
   help: `Usage: holdfast replay FILE... [--json]
 
 Runs recordings of the kernel's own code (${Object.keys(REPLAYERS).join(', ')}; .ndjson or .ndjson.gz) against holdfast's
-and compares every result; with recordings of questions and answers (${DOCUMENTS.map(({ kind }) => kind).join(', ')};
-.json) every answer. Prints one line a file, the first difference where there is one, and what was passed over,
-with the reason. Ends with exit code 1 if any file differs or is not a recording.
+and compares every result; with recordings of questions and answers
+(${DOCUMENTS.map(({ kind }) => kind).join(', ')}; .json) every answer.
+Prints one line a file, the first difference where there is one, and what was passed over, with the reason.
+Ends with exit code 1 if any file differs or is not a recording.
 
 Options:
-  --json  one object: { "ok", "files": [{ "file", "kind", "ops", "mismatches", "opsPerSecond", "first", "passedOver" }] }
+  --json  one object: { "ok", "files": [{ "file", "kind", "ops", "mismatches", "opsPerSecond", "first",
+          "passedOver" }] }
 
 Examples:
   holdfast replay packages/holdfast/testdata/golden/genalloc/edge.ndjson.gz

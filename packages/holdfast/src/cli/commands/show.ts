@@ -1,4 +1,7 @@
 /** show: everything about one region, seen from outside. */
+
+import type { Death } from '../../memremap/obituaries.ts';
+import type { ParcelInfo } from '../../memremap/parcels.ts';
 import { bdfOf, isPublishedHeader, ROLE_P2PDMA } from '../../p2pdma/provider.ts';
 import { inspectRegion, type MapInfo, type RegionDetails } from '../../region/inspect.ts';
 import type { ParticipantInfo } from '../../sync/participants.ts';
@@ -30,6 +33,24 @@ const PARTICIPANTS: readonly Column<ParticipantInfo>[] = [
   { title: 'TITLE', cell: ({ title }) => title },
 ];
 
+const DEATHS: readonly Column<Death>[] = [
+  { title: 'SLOT', align: 'right', cell: ({ slot }) => slot },
+  { title: 'PID', align: 'right', cell: ({ pid }) => pid },
+  { title: 'THREAD', align: 'right', cell: ({ threadId }) => threadId },
+  { title: 'TITLE', cell: ({ title }) => title },
+  { title: 'FOUND', align: 'right', cell: ({ foundAt }) => `${roughTime(Date.now() - foundAt)} ago` },
+  { title: 'BLOCKS', align: 'right', cell: ({ blocks }) => blocks },
+  { title: 'PAGES', align: 'right', cell: ({ pages }) => pages },
+  { title: 'DIED WHILE', cell: ({ doing }) => doing ?? '' },
+];
+
+const PARCELS: readonly Column<ParcelInfo>[] = [
+  { title: 'FROM SLOT', align: 'right', cell: ({ from }) => from },
+  { title: 'TO SLOT', align: 'right', cell: ({ to }) => to },
+  { title: 'PAGE', align: 'right', cell: ({ page }) => page },
+  { title: 'FOR', align: 'right', cell: ({ sentAt }) => roughTime(Date.now() - sentAt) },
+];
+
 export const show: Command = {
   name: 'show',
   summary: 'everything about one region: its maps, who is attached, who holds what',
@@ -58,12 +79,14 @@ Examples:
 };
 
 function render(region: RegionDetails): string {
-  const { maps, participants, holders } = region;
+  const { maps, participants, holders, parcels, deaths } = region;
   return [
     facts(factsOf(region)),
     maps.length === 0 ? 'no maps' : table(MAPS, maps),
     participants.length === 0 ? 'nobody is attached' : table(PARTICIPANTS, participants),
     holders.length === 0 ? 'nobody holds a page' : `held pages\n${holdersTable(holders)}`,
+    ...(parcels.length === 0 ? [] : [`in flight\n${table(PARCELS, parcels)}`]),
+    ...(deaths.length === 0 ? [] : [`the last deaths\n${table(DEATHS, deaths)}`]),
   ].join('\n\n');
 }
 

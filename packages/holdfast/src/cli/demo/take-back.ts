@@ -17,10 +17,10 @@
 import { statSync } from 'node:fs';
 import { HoldfastError } from '../../errors.ts';
 import type { Holder } from '../../memremap/holders.ts';
+import type { Death } from '../../memremap/obituaries.ts';
 import type { Phase } from '../../memremap/teardown.ts';
 import type { Handle } from '../../region/handle.ts';
 import { type DestroyReport, Region } from '../../region/region.ts';
-import type { ParticipantInfo } from '../../sync/participants.ts';
 import { count } from '../text.ts';
 import { type Member, startProcess, startThread } from './member.ts';
 import type { Answer, Order } from './participant.ts';
@@ -61,7 +61,7 @@ export interface TakeBackResult {
   /** Who held pages at the kill. */
   readonly stragglers: readonly Holder[];
   /** Who died and was reaped. */
-  readonly reaped: readonly ParticipantInfo[];
+  readonly reaped: readonly Death[];
   /** Blocks that the standby took over from the killed process. */
   readonly takenOver: number;
   /** Members that tried to get a new hold after the kill and were refused. */

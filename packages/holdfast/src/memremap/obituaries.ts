@@ -1,0 +1,163 @@
+/**
+ * obituaries: who died, when that was found, what it held and what it was doing. The last twelve stand in the control block, for
+ * `holdfast show`; whoever reaps hears of each.
+ *
+ * When somebody died the kernel tells nobody; told is when it was found. It is looked for when it matters: see docs/participants.md.
+ *
+ * Written with the gate closed, by one at a time.
+ */
+import { H_DEATHS, H_OBITUARIES } from './control.layout.ts';
+import type { MemoryParts } from './memory.ts';
+import { OPERATIONS } from './operations.ts';
+import * as M from './pgmap.layout.ts';
+
+/** One participant that died and was reaped. Times are milliseconds since 1970. */
+export interface Death {
+  readonly slot: number;
+  readonly pid: number;
+  /** `threadId` of node:worker_threads; 0 is the main thread. */
+  readonly threadId: number;
+  readonly title: string;
+  readonly joinedAt: number;
+  /** When its death was found. */
+  readonly foundAt: number;
+  /** Blocks that it held, and pages of them. */
+  readonly blocks: number;
+  readonly pages: number;
+  /** What it was in the middle of; undefined: of nothing. */
+  readonly doing: string | undefined;
+}
+
+export const OBITUARIES = 12;
+export const OBITUARY_WORDS = 16;
+const NUMBER = 0; // of the death, from 1 on; 0 while it is written
+const SLOT = 1;
+const PID = 2;
+const THREAD = 3;
+const JOINED = 4; // 2 words
+const FOUND = 6; // 2 words
+const BLOCKS = 8;
+const PAGES = 9;
+const DOING = 10;
+const TITLE = 11;
+const TITLE_BYTES = 20;
+
+/** What a participant can be in the middle of, beside the short operations. */
+const LONG = ['', 'recovering', 'tearing a map down', 'making a map', 'changing the table of maps', 'leaving'] as const;
+const SHORT = 0x100;
+/** In a participant's word of what it does: it was inside when it died. Set before its section is ended for it. */
+const DIED_INSIDE = 0x8000_0000 | 0;
+
+/** Looks at the dead before anything of theirs is changed. The caller has their locks. */
+export function noteInside({ words, sections, participants }: MemoryParts, dead: readonly number[]): void {
+  for (const slot of dead) {
+    if (sections.isInside(slot)) Atomics.or(words, participants.operationAt(slot), DIED_INSIDE);
+  }
+}
+
+/** What `slot`, which is dead, was in the middle of: a number for the record, 0 for nothing. */
+function doingOf({ words, gate, registry, maps, participants }: MemoryParts, slot: number, gateBefore: number): number {
+  const short = Atomics.load(words, participants.operationAt(slot));
+  const isOwn = (index: number): boolean => Atomics.load(words, index) === slot + 1;
+  if (gateBefore === slot + 1 || isOwn(gate)) return 1;
+  if (maps.some((map) => isOwn(map.record + M.M_DRIVER))) return 2;
+  const isMaking = ({ record }: { record: number }): boolean =>
+    isOwn(record + M.M_MAKER) && Atomics.load(words, record + M.M_STATE) === M.M_RESERVED;
+  if (maps.some(isMaking)) return 3;
+  if (isOwn(registry)) return 4;
+  if ((short & DIED_INSIDE) !== 0) return SHORT | (short & 0xff);
+  return participants.isLeaving(slot) ? 5 : 0;
+}
+
+function nameOf(doing: number): string | undefined {
+  if ((doing & SHORT) !== 0) return OPERATIONS[doing & 0xff] ?? OPERATIONS[0];
+  return LONG[doing] || undefined;
+}
+
+/** Deaths that are being put right: what they held is counted while their bits are cleared. */
+export class Autopsy {
+  readonly #parts: MemoryParts;
+  readonly #found: { slot: number; doing: number; blocks: number; pages: number }[];
+
+  /** @param gateBefore in whose name the gate was closed before it was ours: slot + 1, or 0 */
+  constructor(parts: MemoryParts, dead: readonly number[], gateBefore: number) {
+    this.#parts = parts;
+    this.#found = dead.map((slot) => ({ slot, doing: doingOf(parts, slot, gateBefore), blocks: 0, pages: 0 }));
+  }
+
+  /** Counts a block that `slot` held. */
+  held(slot: number, pages: number): void {
+    const one = this.#found.find((each) => each.slot === slot);
+    if (one === undefined) return;
+    one.blocks++;
+    one.pages += pages;
+  }
+
+  /** Writes them down. */
+  write(): Death[] {
+    const { words, participants, now } = this.#parts;
+    const foundAt = now();
+    return this.#found.map((one, index) => {
+      const number = Atomics.load(words, H_DEATHS) + index;
+      const at = H_OBITUARIES + (number % OBITUARIES) * OBITUARY_WORDS;
+      const { pid, threadId, title, joinedAt } = participants.describe(one.slot);
+      Atomics.store(words, at + NUMBER, 0);
+      words[at + SLOT] = one.slot;
+      words[at + PID] = pid;
+      words[at + THREAD] = threadId;
+      setTime(words, at + JOINED, joinedAt);
+      setTime(words, at + FOUND, foundAt);
+      words[at + BLOCKS] = one.blocks;
+      words[at + PAGES] = one.pages;
+      words[at + DOING] = one.doing;
+      setTitle(words, at + TITLE, title);
+      Atomics.store(words, at + NUMBER, (number + 1) | 0);
+      const { slot, blocks, pages, doing } = one;
+      return { slot, pid, threadId, title, joinedAt, foundAt, blocks, pages, doing: nameOf(doing) };
+    });
+  }
+}
+
+/** The deaths that are written down, oldest first. A moment's view. */
+export function readDeaths(words: Int32Array): Death[] {
+  const found: { number: number; death: Death }[] = [];
+  for (let index = 0; index < OBITUARIES; index++) {
+    const at = H_OBITUARIES + index * OBITUARY_WORDS;
+    const number = Atomics.load(words, at + NUMBER);
+    if (number === 0) continue;
+    const death = {
+      slot: words[at + SLOT]!,
+      pid: words[at + PID]!,
+      threadId: words[at + THREAD]!,
+      title: titleOf(words, at + TITLE),
+      joinedAt: timeOf(words, at + JOINED),
+      foundAt: timeOf(words, at + FOUND),
+      blocks: words[at + BLOCKS]!,
+      pages: words[at + PAGES]!,
+      doing: nameOf(words[at + DOING]!),
+    };
+    if (Atomics.load(words, at + NUMBER) === number) found.push({ number, death });
+  }
+  return found.sort((a, b) => a.number - b.number).map(({ death }) => death);
+}
+
+function setTime(words: Int32Array, index: number, ms: number): void {
+  words[index] = ms | 0;
+  words[index + 1] = Math.floor(ms / 2 ** 32) | 0;
+}
+
+function timeOf(words: Int32Array, index: number): number {
+  return (words[index + 1]! >>> 0) * 2 ** 32 + (words[index]! >>> 0);
+}
+
+function setTitle(words: Int32Array, index: number, title: string): void {
+  const bytes = new Uint8Array(TITLE_BYTES);
+  new TextEncoder().encodeInto(title, bytes.subarray(0, TITLE_BYTES - 1));
+  new Uint8Array(words.buffer, words.byteOffset + index * 4, TITLE_BYTES).set(bytes);
+}
+
+function titleOf(words: Int32Array, index: number): string {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset + index * 4, TITLE_BYTES).slice();
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(bytes.subarray(0, end < 0 ? TITLE_BYTES : end));
+}
