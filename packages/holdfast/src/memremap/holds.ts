@@ -279,10 +279,15 @@ export class Holds {
     const memory = this.#memory;
     const { parcels, participants, now } = memory.parts;
     if (!(this.depth(frame) > 0)) throw notHeld(frame);
+    if (!Number.isInteger(to) || to < 0 || to >= participants.slots) {
+      throw new HoldfastError(
+        'EINVAL',
+        `a receiver is the slot of a participant, 0 to ${participants.slots - 1}; got ${String(to)}`,
+      );
+    }
     const at = now();
     return memory.inside(() => {
       this.#liveMapOf(frame);
-      if (participants.life(to) === 0) throw noReceiver(to);
       return parcels.send(frame, memory.slot, to, at);
     }, OP_SEND);
   }
@@ -479,13 +484,6 @@ function stale(frame: number, generation: number): HoldfastError {
   return new HoldfastError(
     'ESTALE',
     `the handle to page ${frame}, generation ${generation}, is stale: that block was freed; ask its owner for a new handle`,
-  );
-}
-
-function noReceiver(slot: number): HoldfastError {
-  return new HoldfastError(
-    'ESRCH',
-    `nobody who can be sent a block is in slot ${String(slot)}; ask participants() who is there`,
   );
 }
 

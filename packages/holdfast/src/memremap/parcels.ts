@@ -73,11 +73,13 @@ export class Parcels {
   /**
    * Sends the block at `frame`, which the sender holds.
    *
-   * @throws EBUSY when the table is full; ESRCH when the receiver has left meanwhile: nothing is sent then
+   * @throws EBUSY when the table is full; ESRCH when nobody is there, or leaves meanwhile: nothing is sent then
    */
   send(frame: number, from: number, to: number, nowMs: number): ParcelName {
     const words = this.#words;
+    // Read once: it is what the parcel is meant for, and what is compared with at the end.
     const life = this.#participants.life(to);
+    if (life === 0) throw noReceiver(to);
     const entry = this.#claim(word(P.P_WRITING, from, to));
     const at = this.#index(entry);
     const serial = (Atomics.load(words, at + P.P_SERIAL) + 1) | 0;
@@ -95,7 +97,7 @@ export class Parcels {
     // finds ours, or we see that it has left.
     if (this.#participants.life(to) !== life && this.take({ entry, serial }, from, to, false) !== undefined) {
       this.finish(entry);
-      throw new HoldfastError('ESRCH', `participant ${to} has left the region; nothing was sent`);
+      throw noReceiver(to);
     }
     return { entry, serial };
   }
@@ -203,4 +205,11 @@ export class Parcels {
     if (Number.isInteger(entry) && entry >= 0 && entry < this.count) return this.#at + entry * P.PARCEL_WORDS;
     throw new HoldfastError('EINVAL', `a parcel is one of 0 to ${this.count - 1}; got ${String(entry)}`);
   }
+}
+
+function noReceiver(slot: number): HoldfastError {
+  return new HoldfastError(
+    'ESRCH',
+    `nobody who can be sent a block is in slot ${slot}; ask participants() who is there`,
+  );
 }

@@ -214,6 +214,7 @@ export class World {
     assert.deepEqual([load(H_GATE), load(H_REGISTRY)], [0, 0], 'gate and registry are open');
     const used = participants.used();
     for (let slot = 0; slot < participants.slots; slot++) assert.equal(sections.isInside(slot), false, `slot ${slot}`);
+    const inFlight = memory.parts.parcels.sent(() => true);
     let pagesInPool = 0;
     let pagesTaken = 0;
     for (const map of maps) {
@@ -226,7 +227,12 @@ export class World {
         const info = frames.describe(page);
         assert.equal(info.state, 'allocated', `page ${page}`);
         assert.equal(info.map, map.number);
-        assert.ok(info.resident || info.holders.length > 0, `page ${page} is held by somebody`);
+        const parcels = inFlight.filter((parcel) => parcel.page === page);
+        assert.equal(info.inFlight, parcels.length, `parcels of page ${page}`);
+        for (const { to } of parcels)
+          assert.ok(used.includes(to), `page ${page} is sent to slot ${to}, which is empty`);
+        const isKept = info.resident || info.inFlight > 0 || info.holders.length > 0;
+        assert.ok(isKept, `page ${page} is held by somebody`);
         for (const slot of info.holders)
           assert.ok(used.includes(slot), `page ${page} is held by slot ${slot}, which is empty`);
         references++;
