@@ -229,7 +229,9 @@ function takeSlot(parts: MemoryParts, { identity, now }: Surroundings): number {
       });
     } catch (error) {
       // Who reaps a dead participant has its lock, which makes it look alive: that is over soon, and its slot is free then.
-      if (looks === FULL_LOOKS || !isHoldfastError(error, 'EUSERS')) throw error;
+      // And who finds somebody else recovering comes back as well.
+      const isPassing = isHoldfastError(error, 'EUSERS') || isHoldfastError(error, 'ETIMEDOUT');
+      if (looks === FULL_LOOKS || !isPassing) throw error;
       wait(words, event, seen, FULL_LOOK_MS);
     }
   }

@@ -15,6 +15,7 @@ import * as M from '../memremap/pgmap.layout.ts';
 import type { Hold } from '../region/hold.ts';
 import type { Size } from '../region/options.ts';
 import { readPlace } from './bus.ts';
+import { checkDevice, checkHold } from './check.ts';
 import type { P2pDevice } from './device.ts';
 import { Provider } from './provider.ts';
 
@@ -42,6 +43,7 @@ export interface ScatterEntry {
 /** The provider of a device that can give memory. @throws ENODEV when it has none: nothing was added, or it is unbound */
 export function providerOf(giver: Giver): Provider {
   if (giver instanceof Provider) return giver;
+  checkDevice(giver, 'this');
   // One look, and nothing but what it showed from here on (X4).
   const { provider } = giver;
   if (provider !== undefined) return provider;
@@ -77,7 +79,8 @@ export function alloc(giver: Giver, size: Size, options: { zero?: boolean } = {}
  */
 export function free(giver: Giver, block: Hold): void {
   // Also of a device whose unbind was given up: what is out can come back.
-  const provider = giver instanceof Provider ? giver : (giver.ending ?? providerOf(giver));
+  checkHold(block, 'free');
+  const provider = giver instanceof Provider ? giver : (giver?.ending ?? providerOf(giver));
   checkOwn(provider, block);
   block.put();
 }
@@ -88,6 +91,7 @@ export function free(giver: Giver, block: Hold): void {
  * @throws EINVAL when it is a block of another provider
  */
 export function addressOf(giver: Giver, block: Hold): number {
+  checkHold(block, 'addressOf');
   const provider = providerOf(giver);
   checkOwn(provider, block);
   return block.handle.page * provider.region.pageSize;
@@ -98,6 +102,7 @@ export function addressOf(giver: Giver, block: Hold): number {
  *
  * @param address from `addressOf`, or any within; null or undefined is nowhere
  * @returns 0n for null; -1n for an address in no resource that is live
+ * @throws ENODEV for a device without a provider
  *
  * Source: pci_p2pmem_virt_to_bus
  */
@@ -195,10 +200,12 @@ function putAll({ entries }: Pick<ScatterList, 'entries'>): void {
  *
  * @param isPublished what it shall be
  * @returns whether it was otherwise before
+ * @throws EINVAL for anything but a device and a boolean
  *
  * Source: pci_p2pmem_publish
  */
 export function publish(device: P2pDevice, isPublished: boolean): boolean {
+  checkDevice(device, 'publish');
   if (typeof isPublished !== 'boolean') throw new HoldfastError('EINVAL', 'publish takes true or false');
   return device.provider?.setPublished(isPublished) ?? false;
 }

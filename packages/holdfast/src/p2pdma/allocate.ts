@@ -210,6 +210,11 @@ export class Mapping implements Revocable, Disposable {
     if (!this.isAlive) this.revoke();
   }
 
+  /** Whether the memory is not there any more: the resource was taken away, or nothing is mapped. */
+  get isTaken(): boolean {
+    return this.#isRevoked || !this.#isMapped.includes(true);
+  }
+
   /** Whether the resource was taken away. */
   get isRevoked(): boolean {
     return this.#isRevoked;
@@ -246,13 +251,10 @@ export class Mapping implements Revocable, Disposable {
     if (this.#isRevoked) return;
     // ORDER: the views first: a page that is put may be somebody else's at once.
     this.#patchwork.clear(offset, end - offset);
-    const { holds, memory } = this.#provider.region.attachment;
     for (let index = offset / pageSize; index < end / pageSize; index++) {
       if (!this.#isMapped[index]) continue;
       this.#isMapped[index] = false;
-      // Who has left the provider, or had its map taken by force, has put them already.
-      const { page } = this.handles[index]!;
-      if (memory.isOpen && holds.depth(page) > 0) holds.put(page);
+      this.#put(this.handles[index]!);
     }
     if (!this.#isMapped.includes(true)) this.#provider.mappings.delete(this);
   }
@@ -264,10 +266,10 @@ export class Mapping implements Revocable, Disposable {
    * @throws ENODEV when the resource is being taken away
    */
   retain(): Disposable {
-    const { holds, memory } = this.#provider.region.attachment;
+    const { holds } = this.#provider.region.attachment;
     const held: Handle[] = [];
     const put = (): void => {
-      for (const { page } of held.splice(0)) if (memory.isOpen && holds.depth(page) > 0) holds.put(page);
+      for (const handle of held.splice(0)) this.#put(handle);
     };
     try {
       for (const [index, handle] of this.handles.entries()) {
@@ -280,6 +282,18 @@ export class Mapping implements Revocable, Disposable {
       throw error;
     }
     return { [Symbol.dispose]: put };
+  }
+
+  /** Puts a page, unless who has left the provider, or had its map taken by force, has put it already: it may be another's by now. */
+  #put({ page, generation }: Handle): void {
+    const { holds, memory } = this.#provider.region.attachment;
+    const isOurs = memory.isOpen && holds.depth(page) > 0 && memory.parts.frames.generation(page) === generation;
+    if (isOurs) holds.put(page);
+  }
+
+  /** @internal Pages that are mapped still: how often each is held for this. */
+  get pages(): number[] {
+    return this.handles.filter((_, index) => this.#isMapped[index]).map(({ page }) => page);
   }
 
   /** @internal Takes it all away. */

@@ -17,7 +17,7 @@ import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { parseSize } from '../mem/index.ts';
 import type { DriveOptions } from '../memremap/teardown.ts';
 import { isBdf, type PciTree, parseBdf } from '../pci/index.ts';
-import type { Size } from '../region/options.ts';
+import { checkKeys, type Size } from '../region/options.ts';
 import { Region } from '../region/region.ts';
 import { numberOfBdf, Provider, ROLE_P2PDMA } from './provider.ts';
 import type { Resource } from './resource.ts';
@@ -30,7 +30,7 @@ export interface P2pDeviceOptions extends DeviceOptions {
   readonly bdf?: string;
   /** The tree of devices: needed to add a BAR, and for distances. */
   readonly tree?: PciTree;
-  /** Bytes that all its resources can have together. Default 256 MiB. Costs address space and 24 bytes of memory a page. */
+  /** Bytes that all its resources can have together. Default 256 MiB. Costs 24 bytes of memory a page. */
   readonly capacity?: Size;
   /** Resources that it can have at a time: 1 to 64, default 16. */
   readonly resources?: number;
@@ -47,6 +47,10 @@ export interface P2pDeviceOptions extends DeviceOptions {
 /** Steps of making the device's state, in order. */
 export type StateStep = 'provider' | 'register' | 'publish';
 
+const DEVICE_KEYS = [
+  ...['name', 'bdf', 'tree', 'capacity', 'resources', 'participants', 'pageSize', 'clear', 'title'],
+  ...['onWarn', 'failAllocation'],
+];
 const CAPACITY = '256MiB';
 const RESOURCES = 16;
 const PAGE_SIZE = 4096;
@@ -72,7 +76,9 @@ export class P2pDevice extends Device {
 
   /** @throws EINVAL (an option), ENODEV (the tree has no such device) */
   constructor(options: P2pDeviceOptions = {}) {
-    const { name, bdf, tree, onWarn, failAllocation } = options;
+    checkKeys(options, DEVICE_KEYS, 'P2pDevice');
+    const { name, bdf, tree, clear, onWarn, failAllocation } = options;
+    if (clear !== undefined && typeof clear !== 'boolean') throw new HoldfastError('EINVAL', 'clear is true or false');
     super({
       name: name ?? bdf ?? 'device',
       ...(onWarn && { onWarn }),
@@ -89,7 +95,10 @@ export class P2pDevice extends Device {
 
   /** Bytes per page of its provider, whether that is there or is yet to be made. @throws EINVAL */
   get pageSize(): number {
-    return this.provider?.region.pageSize ?? parseSize(this.#options.pageSize ?? PAGE_SIZE, 'pageSize');
+    if (this.provider !== undefined) return this.provider.region.pageSize;
+    const bytes = parseSize(this.#options.pageSize ?? PAGE_SIZE, 'pageSize');
+    if (bytes >= PAGE_SIZE && Number.isInteger(Math.log2(bytes))) return bytes;
+    throw new HoldfastError('EINVAL', `pageSize is a power of two from ${PAGE_SIZE} on; got ${bytes}`);
   }
 
   /**
@@ -118,10 +127,11 @@ export class P2pDevice extends Device {
     try {
       region = make();
     } catch (error) {
-      if (!isHoldfastError(error, 'EEXIST') || !clearAway(shmName)) throw error;
+      if (!isHoldfastError(error, 'EEXIST')) throw error;
+      clearAway(shmName);
       region = make();
     }
-    const provider = new Provider(region);
+    const provider = new Provider(region, true);
     try {
       if (clear === true) provider.setClearing();
       onStep?.('register');
@@ -136,6 +146,10 @@ export class P2pDevice extends Device {
       this.removeAction(endProvider, this);
       region.destroySync();
       throw error;
+    }
+    if (this.isUnbound) {
+      region.destroySync();
+      throw new HoldfastError('ENODEV', `${this.name} was unbound while its provider was made`);
     }
     // ORDER: the field last, once everything it leads to is there.
     this.provider = provider;
@@ -216,21 +230,27 @@ function endProvider(device: P2pDevice): Promise<void> {
 /**
  * Ends what a driver of the same name has left that was killed, when nobody is attached to it any more.
  *
- * @returns whether the name may be free now
+ * @throws EEXIST when somebody is, or it is no provider
  */
-function clearAway(name: string): boolean {
+function clearAway(name: string): void {
   let left: Region;
   try {
     left = Region.attach(name);
   } catch (error) {
-    return isHoldfastError(error, 'ENOENT') || isHoldfastError(error, 'ENODEV');
+    if (isHoldfastError(error, 'ENOENT') || isHoldfastError(error, 'ENODEV')) return; // it has gone meanwhile
+    throw new HoldfastError('EEXIST', `there is something else at the name ${name}; take another`, { cause: error });
   }
   try {
     left.reap();
-    const isAlone = left.participants().length === 1;
-    if (left.role.role !== ROLE_P2PDMA || !isAlone) return false;
+    const others = left.participants().filter(({ slot }) => slot !== left.slot);
+    if (left.role.role !== ROLE_P2PDMA || others.length > 0) {
+      const who = others.map(({ pid, title }) => `process ${pid} (${title})`).join(', ');
+      throw new HoldfastError(
+        'EEXIST',
+        `${name} is there already${who === '' ? ', and is no provider' : `, and used by ${who}`}; take another name, or end it: holdfast destroy ${name}`,
+      );
+    }
     left.destroySync();
-    return true;
   } finally {
     left.detach();
   }

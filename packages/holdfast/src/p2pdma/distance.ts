@@ -24,11 +24,13 @@
  *
  * Kernel counterpart: `calc_map_type_and_dist`; before 5.4 `upstream_bridge_distance`, whose single number `legacy` is.
  */
+import { HoldfastError } from '../errors.ts';
 import type { PciDevice, PciTree } from '../pci/tree.ts';
 import {
   type HostBridgeVerdict,
   judgeHostBridges,
   KERNEL_VERSION_DEFAULT,
+  KERNEL_VERSIONS,
   type KernelVersion,
 } from './host-bridges.ts';
 
@@ -77,7 +79,7 @@ const THRU_HOST_BRIDGE_FLAG = 0x1000;
  *
  * @param provider a device of the tree, or its name
  * @param client   likewise; both may be any device, a bridge included
- * @throws ENODEV when the tree has no device of that name (any more)
+ * @throws ENODEV when the tree has no device of that name (any more), EINVAL (an option)
  */
 export function route(
   tree: PciTree,
@@ -86,6 +88,12 @@ export function route(
   options: RouteOptions = {},
 ): Route {
   const { version = KERNEL_VERSION_DEFAULT, assumeAcs } = options;
+  if (!KERNEL_VERSIONS.includes(version)) {
+    throw new HoldfastError('EINVAL', `known kernels are ${KERNEL_VERSIONS.join(', ')}; got ${String(version)}`);
+  }
+  if (assumeAcs !== undefined && assumeAcs !== 'off') {
+    throw new HoldfastError('EINVAL', `ACS that cannot be read can be assumed "off" only; got ${String(assumeAcs)}`);
+  }
   // By name, since a device may be one from before a refresh.
   const [from, to] = [provider, client].map((one) => tree.need(typeof one === 'string' ? one : one.bdf)) as [
     PciDevice,

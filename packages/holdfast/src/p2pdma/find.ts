@@ -9,18 +9,20 @@
  * A client that is no device but a program, {@link CPU}, is as far from a provider as that is from the root of the tree, and can use every
  * provider; one without a place in the tree is at hand. So providers of files and of plain memory are found on a machine without PCI.
  *
- * Costs: a look at each region of this machine (a read of 4 KiB), and joining the one that is chosen.
+ * Only providers of the same user are found: what another user's names could be anything. Costs: a look at a page of each of the user's
+ * regions, for which the descriptors of his processes are looked through, and joining the one that is chosen.
  *
  * Kernel counterpart: pci_p2pmem_find_many.
  */
 import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { everyoneOutside } from '../memremap/recovery.ts';
-import type { PciTree } from '../pci/index.ts';
+import { PciTree } from '../pci/index.ts';
 import { type RegionHeader, regionHeaders } from '../region/inspect.ts';
+import { checkKeys } from '../region/options.ts';
 import type { P2pDevice } from './device.ts';
 import type { RouteOptions } from './distance.ts';
 import { bdfOf, isPublishedHeader, openProvider, type Provider, ROLE_P2PDMA } from './provider.ts';
-import { distanceMany } from './reach.ts';
+import { distanceMany, pciAncestor } from './reach.ts';
 
 /** The client that is a program: it reads and writes memory with the processor. */
 export const CPU = 'cpu';
@@ -34,12 +36,15 @@ export interface FindOptions extends RouteOptions {
   readonly title?: string;
 }
 
+const FIND_KEYS = ['tree', 'random', 'title', 'version', 'assumeAcs'];
+
 /**
  * Finds the nearest published provider that all the clients can use.
  *
  * @param clients devices by their names (or a path or name of something below one), and {@link CPU}
  * @returns the provider, opened: `detach` or `using` gives it back; undefined when there is none in reach, and for no clients
- * @throws EINVAL (clients that are no strings), ERR_HOLDFAST_NO_REAL_MEMORY
+ * @throws EINVAL (clients that are no strings, an option), ENODEV (a client has the name of a PCI device that the tree does not have),
+ *         ERR_HOLDFAST_NO_REAL_MEMORY
  *
  * @example
  * using provider = find(['0000:04:00.0', CPU], { tree: readPciTree() });
@@ -48,11 +53,16 @@ export interface FindOptions extends RouteOptions {
  * Source: pci_p2pmem_find_many
  */
 export function find(clients: readonly string[], options: FindOptions = {}): Provider | undefined {
-  const { random = Math.random, title } = options;
+  checkKeys(options, FIND_KEYS, 'find');
+  const { random = Math.random, title, tree } = options;
+  if (tree !== undefined && !(tree instanceof PciTree)) {
+    throw new HoldfastError('EINVAL', 'tree is what readPciTree returned');
+  }
   if (!Array.isArray(clients) || !clients.every((client) => typeof client === 'string')) {
     throw new HoldfastError('EINVAL', 'clients are a list of names of devices, or CPU');
   }
   if (clients.length === 0) return undefined;
+  if (tree !== undefined) for (const client of clients) if (client !== CPU) pciAncestor(tree, client);
   const byDistance = new Map<number, RegionHeader[]>();
   for (const header of regionHeaders(ROLE_P2PDMA)) {
     if (!isPublishedHeader(header)) continue;
@@ -62,7 +72,7 @@ export function find(clients: readonly string[], options: FindOptions = {}): Pro
   for (const distance of [...byDistance.keys()].sort((a, b) => a - b)) {
     const equals = byDistance.get(distance)!;
     while (equals.length > 0) {
-      const [chosen] = equals.splice(Math.floor(random() * equals.length), 1);
+      const [chosen] = equals.splice(Math.min(Math.floor(random() * equals.length), equals.length - 1), 1);
       const provider = tryOpen(chosen!.path, title);
       if (provider !== undefined) return provider;
     }

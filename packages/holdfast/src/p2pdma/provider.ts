@@ -52,6 +52,8 @@ export interface Revocable {
   readonly map: MapWords;
   /** Whether the map is live, and still the same. */
   readonly isAlive: boolean;
+  /** Pages that it holds, each once. */
+  readonly pages: readonly number[];
   revoke(): void;
 }
 
@@ -64,11 +66,14 @@ export class Provider implements Disposable {
   /** @internal What this thread has mapped, see allocate. */
   readonly mappings = new Set<Revocable>();
 
+  readonly #isDrivers: boolean;
+
   /** @internal */
-  constructor(region: Region) {
+  constructor(region: Region, isDrivers = false) {
     this.region = region;
+    this.#isDrivers = isDrivers;
     // Before the pages of a map that is taken by force are put.
-    region.parts.onLook(() => this.revoke(({ isAlive }) => !isAlive));
+    region.parts.onLook((isLeaving) => this.revoke(({ isAlive }) => isLeaving || !isAlive));
   }
 
   /** Its name, empty when it has none. */
@@ -138,9 +143,14 @@ export class Provider implements Disposable {
     return this.region.signalOf(hold);
   }
 
-  /** Leaves: puts all holds of this thread, and takes its mappings away. Idempotent. */
+  /**
+   * Leaves: puts all holds of this thread, and takes its mappings away. Idempotent.
+   *
+   * @throws EINVAL for the driver's own: unbind the device instead
+   */
   detach(): void {
-    this.revoke(() => true);
+    if (this.#isDrivers)
+      throw new HoldfastError('EINVAL', 'a driver does not leave its own provider: unbind the device');
     this.region.detach();
   }
 

@@ -50,6 +50,8 @@ export function distanceMany(
   options: DistanceManyOptions = {},
 ): number {
   const { verbose } = options;
+  // A provider that is none is a mistake, whoever asks for it.
+  tree.need(typeof provider === 'string' ? provider : provider.bdf);
   let sum = 0;
   let refused = clients.length === 0;
   for (const client of clients) {

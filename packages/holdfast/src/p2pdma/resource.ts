@@ -15,15 +15,18 @@
  */
 import { randomBytes } from 'node:crypto';
 import { fstatSync } from 'node:fs';
-import { HoldfastError } from '../errors.ts';
+import { resolve } from 'node:path';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { type Backing, createFile, createMemfd, openPath, parseSize, SHM_DIRECTORY } from '../mem/index.ts';
+import { blocksOf, type Holder } from '../memremap/holders.ts';
 import type { MapStep } from '../memremap/make-map.ts';
 import { memremapPages, memunmapPages, type Pgmap } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import type { DriveOptions, TeardownReport } from '../memremap/teardown.ts';
-import type { Size } from '../region/options.ts';
+import { checkKeys, type Size } from '../region/options.ts';
 import { type Part, writePart } from '../region/parts.ts';
 import { writePlace } from './bus.ts';
+import { checkDevice, checkDriveOptions } from './check.ts';
 import type { P2pDevice, StateStep } from './device.ts';
 import type { Provider } from './provider.ts';
 
@@ -52,6 +55,8 @@ export interface ResourceOptions {
   /** Watches each step of the set-up; what it throws is that step's failure. For tests and progress. */
   readonly onStep?: (step: ResourceStep) => void;
 }
+
+const RESOURCE_KEYS = ['backing', 'bar', 'size', 'offset', 'path', 'writable', 'physical', 'busOffset', 'onStep'];
 
 /** The steps, in order. */
 export type ResourceStep =
@@ -163,6 +168,8 @@ const dropBacking = (resource: Resource): void => {
  * Source: pci_p2pdma_add_resource
  */
 export async function addResource(device: P2pDevice, options: ResourceOptions): Promise<Resource> {
+  checkDevice(device, 'addResource');
+  checkKeys(options, RESOURCE_KEYS, 'addResource');
   const { onStep } = options;
   if (device.isUnbound) throw new HoldfastError('ENODEV', `${device.name} is unbound: it takes no memory any more`);
   onStep?.('backing');
@@ -205,7 +212,11 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
       kind: 'p2pdma',
       ranges: [{ first: firstPage, count }],
       pooled: true,
-      writeNote: (note) => writePart(note, part),
+      writeNote: (note) => {
+        writePart(note, part);
+        // CRASH: after the note, which leads whoever ends the region to the name.
+        if (source.isNameOurs) backing.publish();
+      },
       ...(onStep && { onStep: (step) => onStep(`map:${step}`) }),
     });
     resource.map = pgmap;
@@ -233,9 +244,12 @@ export async function addResource(device: P2pDevice, options: ResourceOptions): 
  * Source: devm_memunmap_pages on one of a device's maps (fifth patch)
  */
 export async function removeResource(resource: Resource, options: DriveOptions = {}): Promise<void> {
+  checkDriveOptions(options, 'removeResource');
   const { device } = resource;
   if (!resource.isInUse) throw new HoldfastError('ENODEV', `the resource ${resource.bar} of ${device.name} is gone`);
-  revokeUsers(resource);
+  // What would be refused anyway is refused before anybody loses a mapping.
+  if (options.signal?.aborted !== true && options.force !== true) refuseOwnBlocks(resource);
+  if (options.signal?.aborted !== true) revokeUsers(resource);
   if (device.isUnbound) {
     // The device has tried in vain, and has forgotten it.
     resource.teardownOptions = options;
@@ -246,10 +260,40 @@ export async function removeResource(resource: Resource, options: DriveOptions =
   } catch (error) {
     // ORDER: its map is the device's newest again; at the end of that, the users go before it.
     if (device.removeActionNowarn(revokeUsers, resource)) device.addAction(revokeUsers, resource);
-    throw error;
+    throw inOurWords(error, resource);
   }
   device.removeActionNowarn(revokeUsers, resource);
   if (device.isActionRegistered(dropBacking, resource)) await device.releaseAction(dropBacking, resource);
+}
+
+/** The teardown speaks of a region, and advises its calls. */
+function inOurWords(error: unknown, { device, bar }: Resource): unknown {
+  if (!isHoldfastError(error, 'EBUSY')) return error;
+  const { holders = [], waitedMs } = error;
+  const who = (holders as readonly Holder[]).map(
+    ({ pid, threadId, pages }) => `process ${pid} thread ${threadId} (${pages} pages)`,
+  );
+  return new HoldfastError(
+    'EBUSY',
+    `resource ${bar} of ${device.name} is busy after ${waitedMs} ms: ${who.length > 0 ? `still held by ${who.join(', ')}` : 'waiting for participants that do not answer'}; it stays killed: call removeResource again to go on waiting, with { force: true } to take it`,
+    { holders, ...(waitedMs !== undefined && { waitedMs }), cause: error },
+  );
+}
+
+/** A thread that holds a block itself would wait for itself; what it has mapped it loses, and is not in the way. */
+function refuseOwnBlocks({ provider, pgmap, bar }: Resource): void {
+  const { memory } = provider;
+  const { holds } = provider.region.attachment;
+  const mapped = [...provider.mappings].flatMap(({ pages }) => pages);
+  const [map] = pgmap.maps;
+  if (map === undefined) return;
+  for (const page of blocksOf(memory, map)) {
+    if (holds.depth(page) <= mapped.filter((one) => one === page).length) continue;
+    throw new HoldfastError(
+      'EDEADLK',
+      `this thread holds page ${page} of resource ${bar} itself, and would wait for itself for ever; put its blocks first`,
+    );
+  }
 }
 
 /** Undoes in reverse, through the device, and says what is to be thrown. */
@@ -290,7 +334,8 @@ function closeSource({ backing, isNameOurs }: Source): void {
 
 function openSource(device: P2pDevice, options: ResourceOptions): Source {
   const { bar = 0, writable = true, path } = options;
-  const kind = options.backing ?? (options.bar !== undefined && device.tree !== undefined ? 'bar' : 'memory');
+  const isBar = options.bar !== undefined && (device.tree !== undefined || options.size === undefined);
+  const kind = options.backing ?? (isBar ? 'bar' : 'memory');
   if (!Number.isInteger(bar) || bar < 0 || bar > 255) {
     throw new HoldfastError('EINVAL', `a BAR has a number from 0 to 5; got ${String(bar)}`);
   }
@@ -302,7 +347,7 @@ function openSource(device: P2pDevice, options: ResourceOptions): Source {
       return sourceOfBar(device, options, bar, offset, asked);
     case 'file': {
       if (path === undefined) throw new HoldfastError('EINVAL', 'a resource in a file needs its path');
-      return sourceOf(openPath(path, { writable }), path, bar, offset, asked, options.physical);
+      return sourceOf(openPath(resolve(path), { writable }), path, bar, offset, asked, options.physical);
     }
     case 'p2pmem': {
       const file = fileOf(device, 'p2pmem/allocate');
@@ -316,7 +361,7 @@ function openSource(device: P2pDevice, options: ResourceOptions): Source {
       if (offset !== 0n) throw new HoldfastError('EINVAL', 'fresh memory has no offset');
       const bytes = parseSize(Number(asked));
       checkPages(bytes, 0, device.pageSize, true);
-      const source = {
+      return {
         backing: kind === 'memory' ? createMemfd(`part.${nameOf(device, bar)}`, bytes) : createPart(device, bar, bytes),
         isNameOurs: kind === 'shm',
         bar,
@@ -325,8 +370,6 @@ function openSource(device: P2pDevice, options: ResourceOptions): Source {
         isAsked: true,
         physical: options.physical,
       };
-      if (kind === 'shm') publishSource(source);
-      return source;
     }
     default:
       throw new HoldfastError(
@@ -345,15 +388,6 @@ function nameOf(device: P2pDevice, bar: number): string {
 function createPart(device: P2pDevice, bar: number, bytes: number): Backing {
   const name = `${nameOf(device, bar)}.${randomBytes(6).toString('hex')}`;
   return createFile(`${SHM_DIRECTORY}/holdfast-part.${name}`, bytes);
-}
-
-function publishSource(source: Source): void {
-  try {
-    source.backing.publish();
-  } catch (error) {
-    source.backing.close();
-    throw error;
-  }
 }
 
 function sourceOfBar(device: P2pDevice, options: ResourceOptions, bar: number, offset: bigint, asked: bigint): Source {

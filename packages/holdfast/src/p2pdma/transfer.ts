@@ -17,6 +17,8 @@ import { HoldfastError } from '../errors.ts';
 import { Patchwork } from '../mem/index.ts';
 import type { PciTree } from '../pci/index.ts';
 import type { Hold } from '../region/hold.ts';
+import { checkKeys } from '../region/options.ts';
+import { checkHold } from './check.ts';
 import type { Provider } from './provider.ts';
 import { mapType, pciAncestor } from './reach.ts';
 
@@ -37,8 +39,15 @@ export interface ReadIntoOptions {
 /** What bytes are read into: a block or a mapping. Whole pages at a page boundary, of which `bytes` may leave out the end of the last. */
 export interface Target {
   readonly bytes: Uint8Array<SharedArrayBuffer>;
+  /** Whether the memory was taken away. */
+  readonly isTaken: boolean;
   /** Keeps the pages until what it returns is disposed. */
   retain(): Disposable;
+}
+
+interface Into {
+  readonly view: Uint8Array<SharedArrayBuffer>;
+  readonly isTaken: () => boolean;
 }
 
 /** How a read went. */
@@ -69,7 +78,14 @@ export async function readInto(
   from: string | SourceFile,
   options: ReadIntoOptions = {},
 ): Promise<ReadReport> {
+  if (typeof block?.retain !== 'function') {
+    throw new HoldfastError('EINVAL', 'readInto takes a block or a mapping, and a path or a SourceFile');
+  }
+  checkKeys(options, ['position', 'length', 'direct', 'client', 'onProgress', 'signal'], 'readInto');
   const { position = 0, direct = 'auto', client, signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new HoldfastError('EINVAL', 'signal must be an AbortSignal');
+  }
   if (!Number.isSafeInteger(position) || position < 0) {
     throw new HoldfastError('EINVAL', `position is a number of bytes from 0 on; got ${String(position)}`);
   }
@@ -77,6 +93,8 @@ export async function readInto(
     throw new HoldfastError('EINVAL', `direct is auto, always or never; got ${JSON.stringify(direct)}`);
   }
   const { bytes } = block;
+  // The view as it is now: the block may be put while the read goes on.
+  const into: Into = { view: bytes, isTaken: () => block.isTaken };
   const length = options.length ?? bytes.length;
   if (!Number.isSafeInteger(length) || length < 1 || length > bytes.length) {
     throw new HoldfastError('EINVAL', `the block has ${bytes.length} bytes; ${String(length)} cannot be read into it`);
@@ -93,24 +111,24 @@ export async function readInto(
       `${client!.device} cannot reach the memory of provider ${client!.provider.name}; read without O_DIRECT, or find a nearer provider`,
     );
   }
-  const source = typeof from === 'string' ? new SourceFile(from) : from;
+  const source = from instanceof SourceFile ? from : new SourceFile(from);
   // LIFE: the system stores into the pages for as long as the read goes on, whoever puts the block meanwhile.
   const kept = block.retain();
   try {
     const file = mayBeDirect && isReached ? await source.direct(direct === 'always') : undefined;
     if (file !== undefined) {
       try {
-        return await readDirect(block, file, position, length, options);
+        return await readDirect(into, file, position, length, options);
       } catch (error) {
         // The device wants larger pieces, or the block is in a BAR, for which the kernel has no pages.
         if (direct === 'always' || !['EINVAL', 'EFAULT'].includes((error as NodeJS.ErrnoException).code ?? ''))
           throw error;
       }
     }
-    return { bytes: await fill(await source.buffered(), bytes, position, length, false, options), isDirect: false };
+    return { bytes: await fill(await source.buffered(), into, position, length, false, options), isDirect: false };
   } finally {
     kept[Symbol.dispose]();
-    if (typeof from === 'string') await source.close();
+    if (source !== from) await source.close();
   }
 }
 
@@ -124,43 +142,49 @@ export async function readInto(
  */
 export class SourceFile implements AsyncDisposable {
   readonly path: string;
-  #direct: FileHandle | undefined;
-  #buffered: FileHandle | undefined;
-  /** Why it cannot be read with O_DIRECT, once that was tried. */
-  #refusal: unknown;
+  /** Open for O_DIRECT; undefined where the file system has none. */
+  #direct: Promise<FileHandle | undefined> | undefined;
+  #buffered: Promise<FileHandle> | undefined;
+  #isOpen = true;
 
   constructor(path: string) {
+    if (typeof path !== 'string') throw new HoldfastError('EINVAL', `a file is named by its path; got ${typeof path}`);
     this.path = path;
   }
 
   /** @internal Open for O_DIRECT; undefined where the file system has none, unless it must be. */
   async direct(must: boolean): Promise<FileHandle | undefined> {
-    if (this.#refusal === undefined) {
-      try {
-        this.#direct ??= await open(this.path, constants.O_RDONLY | constants.O_DIRECT);
-        return this.#direct;
-      } catch (error) {
-        // The file system has no O_DIRECT: tmpfs, some overlays.
-        if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
-        this.#refusal = error;
-      }
+    this.#checkOpen();
+    this.#direct ??= openFile(this.path, constants.O_DIRECT).catch((error: NodeJS.ErrnoException) => {
+      // The file system has no O_DIRECT: tmpfs, some overlays.
+      if (error.code === 'EINVAL' && error.syscall === 'open') return undefined;
+      throw error;
+    });
+    const file = await this.#direct;
+    if (file === undefined && must) {
+      throw new HoldfastError('EINVAL', `the file system of ${this.path} has no O_DIRECT; read with direct: 'auto'`);
     }
-    if (must) throw this.#refusal;
-    return undefined;
+    return file;
   }
 
   /** @internal Open for reads by way of the page cache. */
-  async buffered(): Promise<FileHandle> {
-    this.#buffered ??= await open(this.path, 'r');
+  buffered(): Promise<FileHandle> {
+    this.#checkOpen();
+    this.#buffered ??= openFile(this.path, 0);
     return this.#buffered;
   }
 
-  /** Closes it. Idempotent. */
+  /** Closes it, once the reads that are under way have ended. Idempotent. */
   async close(): Promise<void> {
-    const files = [this.#direct, this.#buffered];
+    this.#isOpen = false;
+    const files = await Promise.allSettled([this.#direct, this.#buffered]);
     this.#direct = undefined;
     this.#buffered = undefined;
-    for (const file of files) await file?.close();
+    for (const file of files) if (file.status === 'fulfilled') await file.value?.close();
+  }
+
+  #checkOpen(): void {
+    if (!this.#isOpen) throw new HoldfastError('EBADF', `${this.path} was closed; make a new SourceFile`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -174,6 +198,8 @@ export class SourceFile implements AsyncDisposable {
  * @returns how many: as many as the smaller one has
  */
 export function copy(from: Hold, to: Hold): number {
+  checkHold(from, 'copy');
+  checkHold(to, 'copy');
   const length = Math.min(from.size, to.size);
   to.bytes.set(length === from.size ? from.bytes : from.bytes.subarray(0, length));
   return length;
@@ -186,19 +212,30 @@ function canReach({ device, tree, provider }: NonNullable<ReadIntoOptions['clien
   return type === 'BUS_ADDR' || type === 'THRU_HOST_BRIDGE';
 }
 
+/** Opens a file or a block device. What else there is (a pipe) could keep the caller waiting for ever. */
+async function openFile(path: string, flags: number): Promise<FileHandle> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
+  const stats = await file.stat();
+  if (stats.isFile() || stats.isBlockDevice()) return file;
+  await file.close();
+  if (stats.isDirectory())
+    throw new HoldfastError('EISDIR', `${path} is a directory; only files and disks are read into a block`);
+  throw new HoldfastError('EINVAL', `${path} is neither a file nor a disk; only those are read into a block`);
+}
+
 /** All with O_DIRECT; the file system cuts the last read at the end of the file. */
 async function readDirect(
-  block: Target,
+  into: Into,
   file: FileHandle,
   position: number,
   length: number,
   options: ReadIntoOptions,
 ): Promise<ReadReport> {
   const whole = Math.floor(length / ALIGNMENT) * ALIGNMENT;
-  let bytes = await fill(file, block.bytes, position, whole, true, options);
+  let bytes = await fill(file, into, position, whole, true, options);
   if (bytes === whole && whole < length) {
     if (options.signal?.aborted) throw aborted(options.signal, bytes);
-    bytes += await readTail(file, block.bytes.subarray(whole, length), position + whole);
+    bytes += await readTail(file, into.view.subarray(whole, length), position + whole);
     options.onProgress?.(bytes);
   }
   return { bytes, isDirect: true };
@@ -215,7 +252,7 @@ async function readTail(file: FileHandle, tail: Uint8Array, position: number): P
 
 async function fill(
   file: FileHandle,
-  view: Uint8Array,
+  { view, isTaken }: Into,
   position: number,
   length: number,
   isDirect: boolean,
@@ -227,6 +264,9 @@ async function fill(
     const { bytesRead } = await file.read(view, done, Math.min(PIECE_BYTES, length - done), position + done);
     if (bytesRead === 0) break;
     done += bytesRead;
+    if (isTaken()) {
+      throw new HoldfastError('ENODEV', `the memory was taken away while a file was read into it, after ${done} bytes`);
+    }
     onProgress?.(done);
     // With O_DIRECT that is the end of the file, and the next read would not be aligned.
     if (isDirect && bytesRead % ALIGNMENT !== 0) break;

@@ -11,6 +11,8 @@ export interface HoldHome {
   view(handle: Handle): Uint8Array<SharedArrayBuffer>;
   /** Holds the block once more. @throws ENODEV when the hold is void: its memory was taken by force */
   again(page: number, generation: number): void;
+  /** Whether the block was taken from its holders. */
+  isVoid(handle: Handle): boolean;
   /** Sends the block. */
   send(handle: Handle, to: number): Parcel;
   /** Puts one hold of the block, unless it is void. */
@@ -44,6 +46,11 @@ export class Hold implements Disposable {
     return this.handle.size;
   }
 
+  /** Whether its memory was taken by force: the hold is void, and its view reads zeros. */
+  get isTaken(): boolean {
+    return this.#home.isVoid(this.handle);
+  }
+
   /** Whether this hold was not put yet. */
   get isHeld(): boolean {
     return this.#held;
@@ -54,7 +61,8 @@ export class Hold implements Disposable {
    *
    * A view that is used after the hold was put shows memory that may belong to others; after revocation it reads zeros.
    *
-   * @throws EINVAL when the hold was put, ENODEV when the region was taken away by force
+   * @throws EINVAL when the hold was put; ENODEV when the memory was taken away by force before it was looked at (a view from before reads
+   *         zeros, see `isTaken`)
    */
   get bytes(): Uint8Array<SharedArrayBuffer> {
     if (!this.#held)

@@ -24,7 +24,7 @@ import type { ParcelInfo } from '../memremap/parcels.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { lockLiveness } from '../sync/liveness.ts';
 import type { ParticipantInfo } from '../sync/participants.ts';
-import { headOf, kindOfBacking } from './place.ts';
+import { headOf, isOwn, kindOfBacking } from './place.ts';
 import { type RegionState, STATES } from './states.ts';
 
 /** One line of `holdfast list`. */
@@ -116,7 +116,12 @@ export interface RegionHeader {
   readonly roleState: number;
 }
 
-/** The headers of the regions of this machine that were made for `role`, and are not gone. A look at a page of each file. */
+/**
+ * The headers of this user's regions that were made for `role`, and are not gone. Those of other users are passed over: what stands in
+ * them may have been put there to have somebody mightier open it.
+ *
+ * Costs: a look at a page of each file in /dev/shm, and at the descriptors of every process of the user.
+ */
 export function regionHeaders(role: number): RegionHeader[] {
   needRealMemory();
   const found = new Map<string, RegionHeader>();
@@ -130,6 +135,7 @@ export function regionHeaders(role: number): RegionHeader[] {
 function headerOf(path: string, role: number): RegionHeader | undefined {
   const backing = openPath(path, { writable: false });
   try {
+    if (!isOwn(backing.fd)) return undefined;
     const words = headOf(backing.fd);
     const { facts } = checkHeader(words, backing.sizeBytes, path);
     if (facts.role !== role || words[H_BARE_GONE] === 1) return undefined;

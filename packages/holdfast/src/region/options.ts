@@ -57,7 +57,7 @@ export interface OpenOptions extends ShapeOptions {
 
 /** A region whose data its maps bring along. */
 export interface PartsOptions extends ShapeOptions {
-  /** Bytes that the maps can bring together, rounded up to pages. Costs address space, and 24 bytes of memory a page. */
+  /** Bytes that the maps can bring together, rounded up to pages. Costs 24 bytes of memory a page. */
   size: Size;
   /** Name under which other processes find it; default: none, they use `region.path`. */
   name?: string;

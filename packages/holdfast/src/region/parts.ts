@@ -47,7 +47,6 @@ const PRIVATE = 2;
 const NAME_OURS = 4;
 const INODE = 4; // 2 words
 const DEVICE = 6; // 2 words
-const MAKER = 8; // pid
 const EXTRA = 16;
 export const EXTRA_WORDS = 16;
 const PATH = 32;
@@ -70,7 +69,6 @@ export function writePart(note: Int32Array, part: Part): void {
   note[FLAGS] = (part.writable ? WRITABLE : 0) | (part.isPrivate ? PRIVATE : 0) | (part.isNameOurs ? NAME_OURS : 0);
   setWide(note, INODE, part.inode);
   setWide(note, DEVICE, part.device);
-  note[MAKER] = process.pid;
   note.set(part.extra, EXTRA);
   new Uint8Array(note.buffer, note.byteOffset + PATH * 4, path.length).set(path);
 }
@@ -119,17 +117,31 @@ interface Known {
 export class Parts {
   readonly #known = new Map<number, Known>();
   readonly #laid = new Map<number, Laid & { readonly life: number }>();
-  readonly #lookers: (() => void)[] = [];
+  readonly #lookers: ((isLeaving: boolean) => void)[] = [];
+  readonly #isOwn: boolean;
   #attachment: Attachment | undefined;
+
+  /** @param isOwn whether the region belongs to the user: otherwise what its notes name is not opened in his name */
+  constructor(isOwn: boolean) {
+    this.#isOwn = isOwn;
+  }
 
   /** Once the thread is attached. */
   bind(attachment: Attachment): void {
     this.#attachment = attachment;
   }
 
-  /** Calls back at each look at what has happened to the maps, before anything of a map that was killed is put. */
-  onLook(callback: () => void): void {
+  /**
+   * Calls back at each look at what has happened to the maps, before anything of a map that was killed is put; and with `true` before the
+   * thread leaves, and puts everything.
+   */
+  onLook(callback: (isLeaving: boolean) => void): void {
     this.#lookers.push(callback);
+  }
+
+  /** The thread is about to leave. */
+  leave(): void {
+    for (const callback of this.#lookers) callback(true);
   }
 
   /**
@@ -193,6 +205,12 @@ export class Parts {
    */
   open(map: MapWords, options: { writable?: false } = {}): { backing: Backing; part: Part } {
     const part = this.describe(map);
+    if (!this.#isOwn) {
+      throw new HoldfastError(
+        'EACCES',
+        `this region belongs to another user: ${part.path}, which it names, is not opened in your name`,
+      );
+    }
     if (part.isPrivate) {
       throw new HoldfastError(
         'ENOTSUP',
@@ -244,7 +262,7 @@ export class Parts {
   /** Looks at what has happened to the maps, after an event: lets go of what is taken away, and tells who must let go of more. */
   look(): void {
     const { memory, holds, unmap } = this.#attachment!;
-    for (const callback of this.#lookers) callback();
+    for (const callback of this.#lookers) callback(false);
     let hasLetGo = false;
     for (const map of memory.parts.maps) {
       const state = memory.state(map);
@@ -257,6 +275,8 @@ export class Parts {
       if (isForced) holds.putAll(map);
       hasLetGo ||= holds.held < held;
     }
+    // Before the user's listeners, who may leave.
+    if (hasLetGo) memory.announce();
     for (const [number, { map, life, abort }] of this.#known) {
       const isSame = memory.get(map, M.M_LIFE) === life;
       if (isSame && memory.state(map) === M.M_LIVE) continue;
@@ -264,7 +284,6 @@ export class Parts {
       this.#known.delete(number);
       abort.abort(new HoldfastError('ENODEV', 'the memory is being taken away: put its holds'));
     }
-    if (hasLetGo) memory.announce();
   }
 
   #laidOf(map: MapWords): Laid | undefined {

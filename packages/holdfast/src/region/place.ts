@@ -254,6 +254,11 @@ export function headOf(fd: number): Int32Array {
   return new Int32Array(head.buffer, head.byteOffset, Math.floor(read / 4));
 }
 
+/** Whether an open file belongs to the user that this process acts for. */
+export function isOwn(fd: number): boolean {
+  return fstatSync(fd).uid === process.geteuid?.();
+}
+
 /** What a worker needs to attach to `place`. */
 export function ticketOf(place: Place): Ticket {
   const { checked, path, mapping, data, control } = place;

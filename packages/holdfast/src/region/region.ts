@@ -68,6 +68,7 @@ import {
   chunkPagesOf,
   defaultKind,
   findPlace,
+  isOwn,
   makePlace,
   makePlaceOfParts,
   makePlaceOver,
@@ -125,7 +126,7 @@ export class Region implements Disposable {
     this.#place = place;
     this.#isShared = isShared;
     this.#shortId = place.checked.facts.uuid.slice(0, 8);
-    this.#parts = place.data === undefined ? new Parts() : undefined;
+    this.#parts = place.data === undefined ? new Parts(isOwn(place.backing!.fd)) : undefined;
     try {
       this.#attachment = attach(place.words, place.checked.geometry, place.checked.layout, {
         ...surroundingsOf(place, title),
@@ -150,6 +151,7 @@ export class Region implements Disposable {
         this.#attachment.holds.hold(page, generation);
       },
       put: (page, generation) => this.#put(page, generation),
+      isVoid: ({ page, generation }) => this.#detached || this.#revoked || this.#isVoid(page, generation),
       send: (handle, to) => this.#send(handle, to),
     };
     this.#attachment.events.on(() => this.#onEvent());
@@ -587,6 +589,7 @@ export class Region implements Disposable {
     if (this.#detached) return;
     this.#detached = true;
     try {
+      this.#parts?.leave();
       this.#attachment.detach();
     } finally {
       this.#place.backing?.close();
@@ -652,6 +655,8 @@ export class Region implements Disposable {
       Atomics.store(this.#place.words, H_BARE_GONE, 1);
     });
     const now = Date.now();
+    // Names that a maker has left who died before its map was there.
+    for (const map of memory.parts.maps) this.#parts?.unlink(map);
     this.#place.backing?.unlink();
     this.#revokeMapping();
     return this.#gone({ phases: { killed: now, drained: now, cleaned: now, gone: now }, stragglers: [] });

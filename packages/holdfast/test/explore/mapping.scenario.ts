@@ -71,7 +71,7 @@ class SmallParts extends Parts {
   readonly #views: Views;
 
   constructor(views: Views) {
-    super();
+    super(true);
     this.#views = views;
   }
 

@@ -69,7 +69,7 @@ test('a block that is put while a file is read into it is nobody else’s before
   reading = readInto(mapped, path);
   mapped.unmap();
   assert.throws(() => alloc(device, PAGE), { code: 'ENOMEM' });
-  await reading;
+  await assert.rejects(reading, { code: 'ENODEV' }, 'there is nothing to read into any more');
   assert.equal(device.provider!.available, 16 * 2 ** 20);
   await device.unbind();
 });

@@ -100,7 +100,9 @@ function resurrect(region: Region, where: string, json: boolean, terminal: Termi
 }
 
 /** The error in the words of the command: its own message advises calls of the library. */
-function failure(where: string, { code, waitedMs }: HoldfastError, stragglers: readonly Holder[]): string {
+function failure(where: string, { code, waitedMs, message }: HoldfastError, stragglers: readonly Holder[]): string {
+  // It is not waiting that it was refused for.
+  if (waitedMs === undefined) return message;
   const who =
     stragglers.length > 0 ? `still held by ${namesOf(stragglers)}` : 'waiting for participants that do not answer';
   return printable(`${where} ${code === 'EBUSY' ? 'is busy' : 'was interrupted'} after ${waitedMs} ms: ${who}`);
