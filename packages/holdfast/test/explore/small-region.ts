@@ -20,6 +20,7 @@ import {
   H_GATE,
   H_REGISTRY,
   H_REPAIRS,
+  HEADER_WORDS,
 } from '../../src/memremap/control.layout.ts';
 import type { Geometry, Layout } from '../../src/memremap/control.ts';
 import { STATE as FRAME_STATE, frameStride, GENERATION, HOLDERS } from '../../src/memremap/frames.layout.ts';
@@ -28,6 +29,15 @@ import { blocksOf } from '../../src/memremap/holders.ts';
 import { Holds, POOLED } from '../../src/memremap/holds.ts';
 import { makeMap } from '../../src/memremap/make-map.ts';
 import { type MapWords, Memory } from '../../src/memremap/memory.ts';
+import {
+  P_EMPTY,
+  P_FRAME,
+  P_LIFE,
+  P_SERIAL,
+  P_STATE,
+  PARCEL_WORDS,
+  parcelsFor,
+} from '../../src/memremap/parcels.layout.ts';
 import { Parcels } from '../../src/memremap/parcels.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { reap } from '../../src/memremap/recovery.ts';
@@ -82,7 +92,7 @@ export class SmallRegion {
     this.hasBarrier = barrier;
     this.geometry = { slots, maps, pageBytes: PAGE_BYTES, pages, chunks: maps, noteBytes: 0 };
     const toLine = (word: number): number => Math.ceil(word / LINE_WORDS) * LINE_WORDS;
-    const sections = toLine(H_CLAIMS + slots);
+    const sections = HEADER_WORDS;
     const participants = sections + Sections.wordsFor(slots);
     const mapTable = participants + Participants.wordsFor(slots);
     const mapRef = toLine(M.MAP_RECORD_WORDS + 2 * slots);
@@ -221,6 +231,13 @@ export class SmallRegion {
         names[ref + (slot + 1) * LINE_WORDS] = `${map}.ref of ${seats[slot]}`;
       }
     }
+    for (let entry = 0; entry < parcelsFor(geometry.slots); entry++) {
+      const at = this.parcelAt(entry);
+      names[at + P_STATE] = `parcel ${entry}.state`;
+      names[at + P_SERIAL] = `parcel ${entry}.serial`;
+      names[at + P_FRAME] = `parcel ${entry}.page`;
+      names[at + P_LIFE] = `parcel ${entry}.life`;
+    }
     for (let page = 0; page < geometry.pages; page++) {
       const d = frameAt(this, page);
       names[d + FRAME_STATE] = `page ${page}.state`;
@@ -238,8 +255,8 @@ export class SmallRegion {
   }
 
   /**
-   * Checks all that is true of a region in which nobody is in the middle of anything, nobody is dead, and nobody holds a page or a
-   * reference: every living map is as when it was made.
+   * Checks all that is true of a region in which nobody is in the middle of anything, nobody is dead, nobody holds a page or a
+   * reference, and nothing is in flight: every living map is as when it was made.
    */
   checkIdle(ctl: SharedArrayBuffer): void {
     const memory = this.look(ctl);
@@ -257,18 +274,27 @@ export class SmallRegion {
       const residents = [...blocksOf(memory, map)].filter((page) => frames.describe(page).resident).length;
       assert.equal(map.ref.count(), 1 + residents, `references of map ${number}`);
     }
+    for (let entry = 0; entry < parcelsFor(this.geometry.slots); entry++) {
+      assert.equal(words[this.parcelAt(entry) + P_STATE], P_EMPTY, `parcel ${entry} is none`);
+    }
     checkRest(words.subarray(this.layout.pool, this.layout.frames), []);
     pool.forEachChunk(({ owner, state }) => {
       const map = alive.find(({ number }) => number === owner - 1);
       assert.equal(state === 'online', map !== undefined, `the chunk of map ${owner - 1} is ${state}`);
     });
     for (let page = 0; page < frames.count; page++) {
-      const { state, map, holders, resident } = frames.describe(page);
+      const { state, map, holders, resident, inFlight } = frames.describe(page);
       const owner = alive.find((one) => page >= memory.get(one, M.M_FIRST) && page < endOf(memory.parts, one));
       assert.deepEqual(holders, [], `holders of page ${page}`);
+      assert.equal(inFlight, 0, `parcels of page ${page}`);
       if (!resident) assert.equal(state, owner === undefined ? 'none' : 'free', `page ${page}`);
       if (owner !== undefined) assert.equal(map, owner.number, `the map of page ${page}`);
     }
+  }
+
+  /** Index of an entry of the table of parcels. */
+  parcelAt(entry: number): number {
+    return this.layout.parcels + entry * PARCEL_WORDS;
   }
 
   /** Bytes of the descriptors of `count` pages from `first`: what is gone once they are removed. */
