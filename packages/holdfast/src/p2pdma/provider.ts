@@ -21,6 +21,7 @@ import { formatBdf, parseBdf } from '../pci/index.ts';
 import type { Handle } from '../region/handle.ts';
 import type { Hold } from '../region/hold.ts';
 import type { RegionHeader } from '../region/inspect.ts';
+import type { Parcel } from '../region/parcel.ts';
 import type { Ticket } from '../region/place.ts';
 import { Region } from '../region/region.ts';
 import { readPlace } from './bus.ts';
@@ -136,6 +137,11 @@ export class Provider implements Disposable {
    */
   hold(handle: Handle): Hold {
     return this.region.hold(handle);
+  }
+
+  /** Takes the hold that a peer has sent with `hold.send(provider.region.slot)`. @throws ESTALE, ENODEV, EINVAL as `Region.receive` */
+  receive(parcel: Parcel): Hold {
+    return this.region.receive(parcel);
   }
 
   /** Aborts when the resource that a block is of is to be taken away: put the block then. */
