@@ -78,14 +78,11 @@ export class Memory {
   readonly slot: number;
   /** Takes over when the one that closed the gate has died; set by recovery.ts, which knows how. */
   readonly #recover: (memory: Memory) => void;
-  /** Index of the word that says what the participant does. */
-  readonly #operation: number;
 
   constructor(parts: MemoryParts, slot: number, recover: (memory: Memory) => void) {
     this.parts = parts;
     this.slot = slot;
     this.#recover = recover;
-    this.#operation = parts.participants.operationAt(slot);
   }
 
   /**
@@ -97,10 +94,8 @@ export class Memory {
   enter(operation: number = OP_SHORT): void {
     this.checkOpen();
     const { sections, words, gate, hasBarrier } = this.parts;
-    // Plain: read by nobody while we live.
-    words[this.#operation] = operation;
     for (let looks = 0; ; looks++) {
-      sections.enter(this.slot);
+      sections.enter(this.slot, operation);
       // ORDER: inside before the gate is read; the recoverer closes the gate, then looks who is inside (with a barrier between,
       // which stands for the fence that is missing here). Either it sees us inside and waits, or we see the gate closed.
       if ((hasBarrier ? words[gate] : Atomics.load(words, gate)) === 0) return;

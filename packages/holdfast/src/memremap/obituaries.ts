@@ -8,7 +8,7 @@
  */
 import { H_DEATHS, H_OBITUARIES } from './control.layout.ts';
 import type { MemoryParts } from './memory.ts';
-import { OPERATIONS } from './operations.ts';
+import { OP_SHORT, OPERATIONS } from './operations.ts';
 import * as M from './pgmap.layout.ts';
 
 /** One participant that died and was reaped. Times are milliseconds since 1970. */
@@ -45,19 +45,18 @@ const TITLE_BYTES = 20;
 /** What a participant can be in the middle of, beside the short operations. */
 const LONG = ['', 'recovering', 'tearing a map down', 'making a map', 'changing the table of maps', 'leaving'] as const;
 const SHORT = 0x100;
-/** In a participant's word of what it does: it was inside when it died. Set before its section is ended for it. */
+/** In the note of a section: its owner was inside when it died. Set before the section is ended for it. */
 const DIED_INSIDE = 0x8000_0000 | 0;
 
 /** Looks at the dead before anything of theirs is changed. The caller has their locks. */
-export function noteInside({ words, sections, participants }: MemoryParts, dead: readonly number[]): void {
-  for (const slot of dead) {
-    if (sections.isInside(slot)) Atomics.or(words, participants.operationAt(slot), DIED_INSIDE);
-  }
+export function noteInside({ sections }: MemoryParts, dead: readonly number[]): void {
+  for (const slot of dead) if (sections.isInside(slot)) sections.addNote(slot, DIED_INSIDE);
 }
 
 /** What `slot`, which is dead, was in the middle of: a number for the record, 0 for nothing. */
-function doingOf({ words, gate, registry, maps, participants }: MemoryParts, slot: number, gateBefore: number): number {
-  const short = Atomics.load(words, participants.operationAt(slot));
+function doingOf(parts: MemoryParts, slot: number, gateBefore: number): number {
+  const { words, gate, registry, maps, participants, sections } = parts;
+  const short = sections.noteOf(slot);
   const isOwn = (index: number): boolean => Atomics.load(words, index) === slot + 1;
   if (gateBefore === slot + 1 || isOwn(gate)) return 1;
   if (maps.some((map) => isOwn(map.record + M.M_DRIVER))) return 2;
@@ -70,7 +69,7 @@ function doingOf({ words, gate, registry, maps, participants }: MemoryParts, slo
 }
 
 function nameOf(doing: number): string | undefined {
-  if ((doing & SHORT) !== 0) return OPERATIONS[doing & 0xff] ?? OPERATIONS[0];
+  if ((doing & SHORT) !== 0) return OPERATIONS[doing & 0xff] ?? OPERATIONS[OP_SHORT];
   return LONG[doing] || undefined;
 }
 

@@ -28,8 +28,6 @@ export const REVOKED = 9;
 export const STARTED = 10;
 /** Lives of this slot so far: with it, a participant is named for ever. */
 export const LIVES = 12;
-/** The short operation that the participant began last, one of `memremap/operations`; whether it is in it says its section. */
-export const OPERATION = 13;
 /** A name for people, UTF-8, zero padded. */
 export const TITLE = 16;
 export const TITLE_BYTES = 64;

@@ -22,7 +22,6 @@ import {
   LIFE,
   LIVES,
   MAPPING,
-  OPERATION,
   PID,
   PLACE,
   PLACE_BYTES,
@@ -149,11 +148,6 @@ export class Participants {
   /** Whether the slot is in use by somebody alive. */
   isAlive(slot: number): boolean {
     return this.isUsed(slot) && this.#liveness.isAlive(slot);
-  }
-
-  /** Index of the word in which the owner of `slot` says what it does. Only the owner writes it. */
-  operationAt(slot: number): number {
-    return this.#at + slot * RECORD_WORDS + OPERATION;
   }
 
   /** Which life of the slot its owner is; 0 when nobody is there who can be sent something: gone, or leaving. */

@@ -25,6 +25,9 @@ import { wait } from './wait.ts';
 export const LINE_WORDS = 16;
 const LINE_SHIFT = 4;
 
+/** Word of a slot's line in which its owner notes what it is inside for. */
+export const NOTE = 1;
+
 /** Bit of a slot's word that says inside. Other bits belong to the owner; a value that differs at all is a later moment. */
 const INSIDE = 1;
 
@@ -96,11 +99,13 @@ export class Sections {
    * What the section must not miss (a gate, a state) is read after this call: with a plain read or better where there is a
    * barrier, with `Atomics.load` where there is none.
    *
+   * @param note a number from 1 on that says what for, to those who come after a death; 0: the one from before stays
    * @throws HoldfastError ERR_HOLDFAST_SECTION inside a section, EINVAL for a slot that is none
    */
-  enter(slot: number): void {
+  enter(slot: number, note = 0): void {
     if ((slot | 0) !== slot || slot >>> 0 >= this.#plainSlots) {
       this.#enterAtomic(slot);
+      if (note !== 0) this.#lines[(slot << LINE_SHIFT) + NOTE] = note;
       return;
     }
     const lines = this.#lines;
@@ -112,6 +117,18 @@ export class Sections {
     // published. The compiler keeps the two in this order since, for all it knows, they touch the same element.
     // CRASH: the word stays odd. Waiters skip it once `isAlive` says no; whoever reaps the slot calls `reset`.
     lines[index] = (seen + 1) | 0;
+    // Plain: nobody reads it while we live.
+    if (note !== 0) lines[index + NOTE] = note;
+  }
+
+  /** What the slot's owner noted last. Only of the dead, or of oneself. */
+  noteOf(slot: number): number {
+    return this.#lines[this.#index(slot) + NOTE]!;
+  }
+
+  /** Adds bits to the note of a slot whose owner is dead. */
+  addNote(slot: number, bits: number): void {
+    Atomics.or(this.#lines, this.#index(slot) + NOTE, bits);
   }
 
   /**

@@ -31,9 +31,7 @@ const RECORD = 5;
 const PINS = RECORD + M.MAP_RECORD_WORDS;
 const DESCRIPTORS = PINS + SLOTS;
 const PAGES = 2;
-/** What each does, for people to read. */
-const OPERATIONS = DESCRIPTORS + Frames.wordsFor(PAGES, SLOTS);
-const WORDS = OPERATIONS + SLOTS;
+const WORDS = DESCRIPTORS + Frames.wordsFor(PAGES, SLOTS);
 
 const shape = new SmallPool({ chunks: [{ granules: PAGES, owner: 1 }], changes: true, patience: 2 });
 
@@ -91,7 +89,7 @@ function partsOf({ ctl, pool }: World): MemoryParts {
     maps: [map],
     sections: { enter() {}, leave() {} },
     hasBarrier: false,
-    participants: { setHeld() {}, operationAt: (slot: number) => OPERATIONS + slot },
+    participants: { setHeld() {} },
     now: () => 0,
     ring() {},
   };

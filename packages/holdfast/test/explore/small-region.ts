@@ -43,11 +43,11 @@ import * as M from '../../src/memremap/pgmap.layout.ts';
 import { reap } from '../../src/memremap/recovery.ts';
 import { endOf, type MapSpec } from '../../src/memremap/registry.ts';
 import type { Liveness } from '../../src/sync/liveness.ts';
-import { HELD, LIFE, OPERATION, RECORD_WORDS } from '../../src/sync/participants.layout.ts';
+import { HELD, LIFE, RECORD_WORDS } from '../../src/sync/participants.layout.ts';
 import { Participants } from '../../src/sync/participants.ts';
 import * as R from '../../src/sync/percpu-ref.layout.ts';
 import { PercpuRef } from '../../src/sync/percpu-ref.ts';
-import { LINE_WORDS, Sections } from '../../src/sync/rcu.ts';
+import { LINE_WORDS, NOTE, Sections } from '../../src/sync/rcu.ts';
 import { checkRest } from './genalloc-world.ts';
 import { racyPool } from './history-world.ts';
 
@@ -175,7 +175,7 @@ export class SmallRegion {
     // A participant's number of blocks, for people to look at.
     for (let slot = 0; slot < geometry.slots; slot++) {
       const held = layout.participants + slot * RECORD_WORDS + HELD;
-      words.push([held, held + 3], layout.participants + slot * RECORD_WORDS + OPERATION);
+      words.push([held, held + 3], layout.sections + slot * LINE_WORDS + NOTE);
       if (hasBarrier) words.push(layout.sections + slot * LINE_WORDS);
     }
     for (let page = 0; page < geometry.pages; page++) {
