@@ -15,7 +15,7 @@ import { Frames } from './frames.ts';
 import { Holds } from './holds.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
 import type { Death } from './obituaries.ts';
-import { Parcels } from './parcels.ts';
+import { type ParcelInfo, Parcels } from './parcels.ts';
 import { M_DRAINED, M_DRAINED_AT, M_DRIVER, M_KILLED, M_MAKER, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
 import { reap, repair } from './recovery.ts';
 
@@ -246,17 +246,20 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
   const { slot, parts } = memory;
   const { participants, maps, words, liveness } = parts;
   const errors: unknown[] = [];
-  const attempt = (step: () => void): void => {
+  const attempt = (step: () => void): boolean => {
     try {
       step();
+      return true;
     } catch (error) {
       errors.push(error);
+      return false;
     }
   };
   attempt(() => events.close());
   participants.leaving(slot);
   // ORDER: marked, then the look for what was sent here (pairs with `Parcels.send`).
-  attempt(() => holds.dropParcels(({ to }) => to === slot));
+  const isMine = ({ to }: ParcelInfo): boolean => to === slot;
+  const isDropped = attempt(() => void holds.dropParcels(isMine)) || parts.parcels.sent(isMine).length === 0;
   attempt(() => holds.putAll());
   for (const map of maps) {
     attempt(() => {
@@ -274,7 +277,8 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
   }
   // LIFE: a slot with something left in it (the gate stayed closed) must not be somebody else's: its lock goes, below, and it is put
   // right as that of one who died.
-  const isEmpty = holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0 && !memory.isMapped(map, slot));
+  const isEmpty =
+    isDropped && holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0 && !memory.isMapped(map, slot));
   memory.close();
   if (isEmpty) attempt(() => participants.vacate(slot));
   attempt(() => liveness.close());

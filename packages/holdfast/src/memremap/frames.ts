@@ -238,10 +238,22 @@ export class Frames {
     Atomics.store(words, d + STATE, (words[d + STATE]! & MAP_MASK) | FREE);
   }
 
-  /** Counts parcels that carry the block in (+1), while the caller holds it, or out (-1); then the caller asks `tryFree`. */
-  addInFlight(frame: number, by: 1 | -1): void {
-    // As the holders' bits: whoever frees sees the count with the state, or its exchange of the state fails.
-    Atomics.add(this.#words, this.#index(frame) + STATE, by << FLIGHT_SHIFT);
+  /** Counts a parcel in that carries the block, which the caller holds. */
+  countIn(frame: number): void {
+    const index = this.#index(frame) + STATE;
+    for (;;) {
+      // ORDER: as tryHold, it takes the block back from one who looked before our bit was there: that one finds another state than it
+      // left, and would leave FREEING behind with nobody to end it.
+      const state = Atomics.load(this.#words, index);
+      const kept = (state & STATE_MASK) === FREEING ? (state & ~(STATE_MASK | FREER_MASK)) | ALLOCATED : state;
+      if (Atomics.compareExchange(this.#words, index, state, kept + (1 << FLIGHT_SHIFT)) === state) return;
+    }
+  }
+
+  /** Counts a parcel out. The caller then asks `tryFree`, unless it holds the block. */
+  countOut(frame: number): void {
+    // Whoever frees sees the count with the state: a block that is counted is not FREEING.
+    Atomics.sub(this.#words, this.#index(frame) + STATE, 1 << FLIGHT_SHIFT);
   }
 
   /** Makes the block of `slot`, which has taken a parcel of it: that keeps the block until the bit is set. */

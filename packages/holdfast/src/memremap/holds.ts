@@ -306,7 +306,7 @@ export class Holds {
     let map: MapWords;
     memory.enter(OP_RECEIVE);
     try {
-      const taken = parcels.take(name, memory.slot, memory.slot, true);
+      const taken = parcels.take(name, memory.slot, true);
       if (taken === undefined) throw noParcel(name);
       const { frame } = taken;
       map = memory.map(frames.mapOf(frame));
@@ -325,16 +325,22 @@ export class Holds {
     throw gone(memory, map);
   }
 
-  /** Drops parcels that nobody has received: calls one back, ends those of a map. @returns how many it got hold of */
+  /**
+   * Drops parcels that nobody has received: calls one back, ends those of a map.
+   *
+   * @returns how many it got hold of
+   * @throws what a `pageFree` throws, once everything was dropped; several errors in one AggregateError
+   */
   dropParcels(which: (parcel: ParcelInfo) => boolean): number {
     const memory = this.#memory;
     const { parcels } = memory.parts;
+    const errors: unknown[] = [];
     let dropped = 0;
     for (const parcel of parcels.sent(which)) {
       let freed: Freed | undefined;
       memory.enter(OP_DROP_PARCELS);
       try {
-        const taken = parcels.take(parcel, memory.slot, parcel.to, false);
+        const taken = parcels.take(parcel, parcel.to, false);
         if (taken === undefined) continue; // received meanwhile
         dropped++;
         parcels.finish(parcel.entry);
@@ -342,8 +348,13 @@ export class Holds {
       } finally {
         memory.leave();
       }
-      if (freed !== undefined) this.#afterFree(freed);
+      try {
+        if (freed !== undefined) this.#afterFree(freed);
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    throwAll(errors, 'parcels were dropped');
     return dropped;
   }
 
@@ -368,9 +379,7 @@ export class Holds {
         errors.push(error);
       }
     }
-    if (errors.length === 1) throw errors[0];
-    if (errors.length > 1)
-      throw new AggregateError(errors, `${errors.length} holds were put, and their owners' pageFree failed`);
+    throwAll(errors, 'holds were put');
   }
 
   /** Clears the bits of another participant on all blocks of the map, for one that can reach the memory no more. */
@@ -474,6 +483,13 @@ function gone(memory: Memory, map: MapWords): HoldfastError {
   const state =
     ['empty', 'being made', 'live', 'killed', 'drained', 'cleaned up', 'gone'][memory.state(map)] ?? 'unknown';
   return new HoldfastError('ENODEV', `the memory is being taken away: its map is ${state}; no new hold is given`);
+}
+
+/** Throws what several calls of a `pageFree` have thrown, if any has. */
+function throwAll(errors: readonly unknown[], what: string): void {
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1)
+    throw new AggregateError(errors, `${errors.length} ${what}, and their owners' pageFree failed`);
 }
 
 function notHeld(frame: number): HoldfastError {

@@ -15,7 +15,10 @@ export function parcelsFor(slots: number): number {
   return Math.min(2 * slots, 255);
 }
 
-/** Bits 0-7 state, 8-15 slot of the sender, 16-23 of the receiver. Of a TAKING one, 8-15 is the slot of whoever takes it. */
+/**
+ * Bits 0-7 state, 8-15 slot of the receiver, 16-31 the lower half of the serial: the exchange that takes a parcel fails when the entry is
+ * another one's by now, though it be SENT to the same receiver again.
+ */
 export const P_STATE = 0;
 export const P_EMPTY = 0;
 export const P_WRITING = 1;
@@ -30,3 +33,5 @@ export const P_LIFE = 3;
 export const P_SERIAL = 4;
 /** When it was sent, milliseconds since 1970: two words. */
 export const P_SENT_AT = 5;
+/** Slot of the sender. */
+export const P_FROM = 7;

@@ -42,9 +42,12 @@ export interface ParcelInfo extends ParcelName {
 }
 
 const STATE_MASK = 0xff;
-const word = (state: number, from: number, to: number): number => state | (from << 8) | (to << 16);
-const fromOf = (state: number): number => (state >>> 8) & 0xff;
-const toOf = (state: number): number => (state >>> 16) & 0xff;
+const toOf = (word: number): number => (word >>> 8) & 0xff;
+
+/** The word of an entry that is in `state`. */
+export function parcelWord(state: number, to: number, serial: number): number {
+  return state | (to << 8) | (serial << 16);
+}
 
 /** The table, in `words` from index `at`. All that changes it is called inside sections, but for `drop`, which is recovery's. */
 export class Parcels {
@@ -80,9 +83,10 @@ export class Parcels {
     // Read once: it is what the parcel is meant for, and what is compared with at the end.
     const life = this.#participants.life(to);
     if (life === 0) throw noReceiver(to);
-    const entry = this.#claim(word(P.P_WRITING, from, to));
+    const entry = this.#claim(parcelWord(P.P_WRITING, to, 0));
     const at = this.#index(entry);
     const serial = (Atomics.load(words, at + P.P_SERIAL) + 1) | 0;
+    Atomics.store(words, at + P.P_FROM, from);
     Atomics.store(words, at + P.P_FRAME, frame);
     Atomics.store(words, at + P.P_GENERATION, this.#frames.generation(frame) | 0);
     Atomics.store(words, at + P.P_LIFE, life);
@@ -91,11 +95,11 @@ export class Parcels {
     Atomics.store(words, at + P.P_SENT_AT + 1, Math.floor(nowMs / 2 ** 32) | 0);
     // ORDER: counted before it can be received, and so counted out.
     // CRASH: counted and not SENT: recovery drops the entry and counts again.
-    this.#frames.addInFlight(frame, 1);
-    Atomics.store(words, at + P.P_STATE, word(P.P_SENT, from, to));
+    this.#frames.countIn(frame);
+    Atomics.store(words, at + P.P_STATE, parcelWord(P.P_SENT, to, serial));
     // ORDER: published, then the look (pairs with `leaving`, which marks its slot and then looks for parcels): either the one that leaves
     // finds ours, or we see that it has left.
-    if (this.#participants.life(to) !== life && this.take({ entry, serial }, from, to, false) !== undefined) {
+    if (this.#participants.life(to) !== life && this.take({ entry, serial }, to, false) !== undefined) {
       this.finish(entry);
       throw noReceiver(to);
     }
@@ -105,24 +109,20 @@ export class Parcels {
   /**
    * Claims a parcel: from here on nobody else has it. The caller makes the block its own, or not, and then calls `finish`.
    *
-   * @param by     slot of whoever takes it
    * @param to     the receiver that it must have been sent to
-   * @param isMine whether `by` is that receiver, and so must be the same life of it
+   * @param isMine whether the caller is that receiver, and so must be the same life of it
    * @returns the block's first page and generation; undefined when there is no such parcel (any more)
    */
-  take(
-    { entry, serial }: ParcelName,
-    by: number,
-    to: number,
-    isMine: boolean,
-  ): { frame: number; generation: number } | undefined {
+  take({ entry, serial }: ParcelName, to: number, isMine: boolean): { frame: number; generation: number } | undefined {
     const words = this.#words;
     const at = this.#index(entry);
     const state = Atomics.load(words, at + P.P_STATE);
-    if ((state & STATE_MASK) !== P.P_SENT || toOf(state) !== to) return undefined;
+    if (state !== parcelWord(P.P_SENT, to, serial)) return undefined;
     if (Atomics.load(words, at + P.P_SERIAL) !== serial) return undefined;
     if (isMine && Atomics.load(words, at + P.P_LIFE) !== this.#participants.life(to)) return undefined;
-    if (Atomics.compareExchange(words, at + P.P_STATE, state, word(P.P_TAKING, by, to)) !== state) return undefined;
+    // ORDER: the serial is in the word as well: between the look at it and the exchange the entry may have been used again.
+    const taking = parcelWord(P.P_TAKING, to, serial);
+    if (Atomics.compareExchange(words, at + P.P_STATE, state, taking) !== state) return undefined;
     return {
       frame: Atomics.load(words, at + P.P_FRAME),
       generation: Atomics.load(words, at + P.P_GENERATION) >>> 0,
@@ -133,7 +133,7 @@ export class Parcels {
   finish(entry: number): void {
     const at = this.#index(entry);
     // ORDER: the count before the entry: an entry that is used again is counted anew.
-    this.#frames.addInFlight(Atomics.load(this.#words, at + P.P_FRAME), -1);
+    this.#frames.countOut(Atomics.load(this.#words, at + P.P_FRAME));
     Atomics.store(this.#words, at + P.P_STATE, P.P_EMPTY);
   }
 
@@ -148,7 +148,7 @@ export class Parcels {
       const parcel = {
         entry,
         serial: Atomics.load(words, at + P.P_SERIAL),
-        from: fromOf(state),
+        from: Atomics.load(words, at + P.P_FROM),
         to: toOf(state),
         page: Atomics.load(words, at + P.P_FRAME),
         sentAt:

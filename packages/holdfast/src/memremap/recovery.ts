@@ -3,7 +3,7 @@
  * bits of the dead are cleared, half-freed blocks are brought to an end, and everything that can be computed from descriptors
  * (the pool's bitmaps, the maps' references) is computed anew.
  *
- *   claim the locks of the dead ─▶ close the gate ─▶ wait until everyone is outside ─▶ repair, rebuild ─▶ open the gate ─▶ vacate
+ *   claim the locks of the dead ─▶ close the gate ─▶ wait until everyone is outside ─▶ repair, rebuild ─▶ bury ─▶ open the gate ─▶ vacate
  *
  * Every step can be repeated: a recoverer that dies leaves the slots of the dead as they were (in use, lock free) and the gate
  * closed in its own name; the next one who comes to the gate, or looks for the dead, starts again and takes that one along.
@@ -49,7 +49,7 @@ export function reap(parts: MemoryParts, me: number): number[] {
  * @returns false when it had to be given up, with nothing changed that matters
  */
 export function repair(parts: MemoryParts, me: number, dead: readonly number[]): boolean {
-  const { words, sections, frames, parcels, maps, pool, pageBytes } = parts;
+  const { words, sections, participants, frames, parcels, maps, pool, pageBytes } = parts;
   // LIFE: the dead are in the middle of nothing. Said at once: whoever waits for one of them asks for its lock, which is ours now, and
   // would wait for as long as we live, or for as long as the slot's next owner does.
   noteInside(parts, dead);
@@ -66,7 +66,8 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     // From here on nobody is inside and nobody comes in: plain code, in the order truth, then what follows from it.
     const isDead = (slot: number): boolean => dead.includes(slot);
     const blocks: { addr: number; size: number }[] = [];
-    const autopsy = new Autopsy(parts, dead, gateBefore);
+    const told = dead.filter((slot) => !participants.isBuried(slot));
+    const autopsy = new Autopsy(parts, told, gateBefore);
     const held = (slot: number, pages: number): void => autopsy.held(slot, pages);
     const inFlight = parcels.repair(isDead);
     for (const map of maps) {
@@ -98,8 +99,11 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     pool.rebuild(blocks);
     repairRoom(parts);
     deaths = autopsy.write();
-    Atomics.add(words, parts.deaths, dead.length);
+    Atomics.add(words, parts.deaths, told.length);
     Atomics.add(words, parts.repairs, 1);
+    // ORDER: before the gate opens, so that nobody sends anything to the dead whose parcels were dropped. And last: who goes on after us
+    // tells of those no more.
+    for (const slot of dead) participants.bury(slot);
   } finally {
     Atomics.compareExchange(words, parts.gate, me + 1, 0);
     wake(words, parts.gate);

@@ -6,11 +6,12 @@
  */
 export const RECORD_WORDS = 64;
 
-/** Life of the slot: EMPTY, ACTIVE, or LEAVING while its holds are being put. */
+/** Life of the slot: EMPTY, ACTIVE, LEAVING while its holds are being put, or BURIED: it died, and all that it left was put right. */
 export const LIFE = 0;
 export const EMPTY = 0;
 export const ACTIVE = 1;
 export const LEAVING = 2;
+export const BURIED = 3;
 
 export const PID = 1;
 /** `threadId` of node:worker_threads; 0 is the main thread. */

@@ -5,7 +5,7 @@
  * is owned through a lock that dies with the thread (see liveness), so the table needs no heartbeat and no clean shutdown.
  *
  *   EMPTY ──join──▶ ACTIVE ──leave──▶ LEAVING ──▶ EMPTY
- *                     └─── death ───▶ (lock is free) ──reaped by anybody──▶ EMPTY
+ *                     └─── death ───▶ (lock is free) ──reaped by anybody──▶ BURIED ──▶ EMPTY
  *
  * Cost: joining scans the table and takes one lock (a system call a tried slot). Kernel counterpart: none; the kernel's
  * users cannot die without it.
@@ -14,6 +14,7 @@ import { HoldfastError } from '../errors.ts';
 import type { Liveness } from './liveness.ts';
 import {
   ACTIVE,
+  BURIED,
   EMPTY,
   HELD,
   HELD_SINCE,
@@ -105,9 +106,10 @@ export class Participants {
       // CRASH: if we die here the lock is free again and the next one finds the slot as we found it.
       if (this.#get(slot, LIFE) !== EMPTY) reap(slot);
       const at = this.#at + slot * RECORD_WORDS;
-      const lives = this.#get(slot, LIVES);
-      this.#words.fill(0, at, at + RECORD_WORDS);
-      this.#set(slot, LIVES, (lives + 1) | 0 || 1);
+      this.#words.fill(0, at, at + LIVES);
+      this.#words.fill(0, at + LIVES + 1, at + RECORD_WORDS);
+      // CRASH: a number that nobody has lived under. It is never one that was there before.
+      this.#set(slot, LIVES, (this.#get(slot, LIVES) + 1) | 0 || 1);
       this.#set(slot, PID, identity.pid);
       this.#set(slot, THREAD, identity.threadId);
       this.#set(slot, MAPPING, identity.mapping);
@@ -126,6 +128,16 @@ export class Participants {
   /** Announces that the owner of `slot` goes: its holds are being put. */
   leaving(slot: number): void {
     this.#set(slot, LIFE, LEAVING);
+  }
+
+  /** Says that what a dead one has left in the slot was put right, by the one that did it and holds its lock. */
+  bury(slot: number): void {
+    this.#set(slot, LIFE, BURIED);
+  }
+
+  /** Whether all that is left to do with a dead one is to vacate its slot. */
+  isBuried(slot: number): boolean {
+    return this.#get(slot, LIFE) === BURIED;
   }
 
   /** Ends the life of a slot, by its owner, or by the one that reaped it and holds its lock. */
@@ -152,9 +164,9 @@ export class Participants {
 
   /** Which life of the slot its owner is; 0 when nobody is there who can be sent something: gone, or leaving. */
   life(slot: number): number {
-    const lives = this.#get(slot, LIVES);
-    // ORDER: which life, then whether it lives: of one that ended between the two the answer is another than the next one's.
-    return this.#get(slot, LIFE) === ACTIVE ? lives : 0;
+    // ORDER: whether it lives, then which life. The number changes before the next one lives, so two answers that are the same are of one
+    // life, which lived at both looks. The other way around, the number of one that has left goes with the next one's being there.
+    return this.#get(slot, LIFE) === ACTIVE ? this.#get(slot, LIVES) : 0;
   }
 
   /** Takes the lock of a slot whose owner died; false when it is empty, alive, or being reaped by another. */

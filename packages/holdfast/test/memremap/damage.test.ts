@@ -60,6 +60,19 @@ test('who leaves while the gate stays closed leaves all the same, and what it ha
   world.checkIdle(b);
 });
 
+test('what was sent to one who leaves while the gate stays closed is dropped as after a death', () => {
+  const { world, a, b } = pair();
+  a.map();
+  const page = b.alloc();
+  b.holds.send(page, a.slot);
+  b.put(page);
+  Atomics.store(world.words, H_GATE, b.slot + 1);
+  assert.throws(() => a.attachment.detach(), { code: 'ETIMEDOUT' });
+  Atomics.store(world.words, H_GATE, 0);
+  assert.deepEqual(b.reap(), [a.slot]);
+  world.checkIdle(b);
+});
+
 test('a map that claims pages outside of the table is looked at within it', () => {
   const { world, a } = pair();
   const map = a.map();

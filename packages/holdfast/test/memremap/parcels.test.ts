@@ -96,6 +96,25 @@ test('who cannot be sent anything is told, and nothing is in flight', () => {
   world.checkIdle(a);
 });
 
+test("who leaves drops all that was sent to it, also when an owner's pageFree fails", () => {
+  const { world, a, b, page } = scene();
+  const other = a.alloc();
+  for (const each of [page, other]) {
+    a.holds.send(each, b.slot);
+    a.put(each);
+  }
+  b.holds.onPageFree(b.memory.parts.maps[0]!, (frame) => {
+    throw new Error(`of page ${frame}`);
+  });
+  assert.throws(
+    () => b.attachment.detach(),
+    (error: AggregateError) =>
+      error.errors.length === 2 && error.errors.every(({ message }) => /of page/.test(message)),
+  );
+  assert.ok(!a.memory.parts.participants.isUsed(b.slot), 'nothing was left to be put right');
+  world.checkIdle(a);
+});
+
 test('no more than there is room for, and again when some were received', () => {
   const one = scene();
   const { world, a, b, page } = one;
