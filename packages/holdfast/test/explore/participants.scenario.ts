@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { type Sim, scenario } from '@holdfast/explore';
 import { attach } from '../../src/memremap/attach.ts';
 import { reap } from '../../src/memremap/recovery.ts';
+import { LIVES } from '../../src/sync/participants.layout.ts';
 import { mapPages, outcome, SmallRegion } from './small-region.ts';
 
 const one = new SmallRegion({ seats: ['a', 'b'], slots: 1 });
@@ -115,10 +116,12 @@ export const wholeRecord = scenario({
 
 export const joinerDies = scenario({
   ...shape(one),
-  name: 'participants: X22 one dies at any write of a join: the next one has the slot',
-  bound: '2 threads, one after the other: a join with a death before any write; a join; 1 slot',
+  name: 'participants: X22 one dies at any write of a join: the next one has the slot, in a life of its own',
+  bound:
+    '2 threads, one after the other: a join with a death before any write; a join; 1 slot, which somebody had before',
   setup: ({ ctl }: Space): undefined => {
     one.format(ctl, []);
+    new Int32Array(ctl)[one.layout.participants + LIVES] = 1;
   },
   threads: {
     a: ({ ctl }, sim) => join(one, ctl, sim),
@@ -130,6 +133,7 @@ export const joinerDies = scenario({
   end: ({ ctl, results, died }) => {
     assert.equal(results['b'], died.length === 0 ? 'EUSERS' : 0);
     if (died.length > 0) assert.deepEqual(titles(one, ctl), ['0 b']);
+    assert.ok(one.look(ctl).parts.participants.life(0) > 1, 'no life of a slot comes again');
   },
   options: { ...WHOLE, crash: ['a'] },
 });

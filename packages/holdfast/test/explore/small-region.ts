@@ -179,8 +179,8 @@ export class SmallRegion {
       if (hasBarrier) words.push(layout.sections + slot * LINE_WORDS);
     }
     for (let page = 0; page < geometry.pages; page++) {
-      words.push(frameAt(this, page) + FRAME_STATE);
-      if (generations) words.push(frameAt(this, page) + GENERATION);
+      words.push(this.frameAt(page) + FRAME_STATE);
+      if (generations) words.push(this.frameAt(page) + GENERATION);
     }
     if (pool) words.push(...racyPool(layout.pool, geometry.chunks, poolBytes(this.geometry)));
     if (!hasBarrier) return words;
@@ -239,7 +239,7 @@ export class SmallRegion {
       names[at + P_LIFE] = `parcel ${entry}.life`;
     }
     for (let page = 0; page < geometry.pages; page++) {
-      const d = frameAt(this, page);
+      const d = this.frameAt(page);
       names[d + FRAME_STATE] = `page ${page}.state`;
       names[d + GENERATION] = `page ${page}.generation`;
       names[d + HOLDERS] = `page ${page}.holders`;
@@ -297,14 +297,15 @@ export class SmallRegion {
     return this.layout.parcels + entry * PARCEL_WORDS;
   }
 
+  /** Index of the descriptor of a page. */
+  frameAt(page: number): number {
+    return this.layout.frames + page * frameStride(this.geometry.slots);
+  }
+
   /** Bytes of the descriptors of `count` pages from `first`: what is gone once they are removed. */
   frameBytes(first: number, count: number): [byteOffset: number, byteLength: number] {
-    return [frameAt(this, first) * 4, count * frameStride(this.geometry.slots) * 4];
+    return [this.frameAt(first) * 4, count * frameStride(this.geometry.slots) * 4];
   }
-}
-
-function frameAt({ layout, geometry }: SmallRegion, page: number): number {
-  return layout.frames + page * frameStride(geometry.slots);
 }
 
 function poolBytes({ chunks, pages }: Geometry): number {
