@@ -23,10 +23,11 @@ const CHECKED = [
     files: ['genalloc/claim', 'genalloc/take', 'genalloc/give', 'genalloc/chunk', 'genalloc/search'],
     scenarios: ['genalloc', 'p2pdma'],
   },
-  { files: ['memremap/frames'], scenarios: ['frames'] },
+  { files: ['memremap/frames'], scenarios: ['frames', 'parcels'] },
+  { files: ['memremap/parcels'], scenarios: ['parcels'] },
   {
     files: ['memremap/holds', 'memremap/memory', 'memremap/teardown', 'memremap/recovery', 'sync/participants'],
-    scenarios: ['teardown', 'recovery', 'participants', 'holds', 'history', 'mapping', 'p2pdma'],
+    scenarios: ['teardown', 'recovery', 'participants', 'holds', 'history', 'mapping', 'p2pdma', 'parcels', 'deaths'],
   },
 ];
 
