@@ -6,6 +6,7 @@ import { GenPool } from '../genalloc/index.ts';
 import { Events, type Listen } from '../sync/events.ts';
 import type { Liveness } from '../sync/liveness.ts';
 import { type Identity, Participants } from '../sync/participants.ts';
+import { STATE } from '../sync/percpu-ref.layout.ts';
 import { PercpuRef } from '../sync/percpu-ref.ts';
 import { Sections } from '../sync/rcu.ts';
 import { wait } from '../sync/wait.ts';
@@ -91,6 +92,17 @@ function poolOf(
   return pool;
 }
 
+/** Looks at a change of a count that somebody else has begun: at once, then a millisecond apart, a second in all. It takes microseconds. */
+const SWITCH_SPINS = 100;
+const SWITCH_LOOKS = 1100;
+
+function stuckSwitch(number: number): HoldfastError {
+  return new HoldfastError(
+    'ETIMEDOUT',
+    `somebody has begun to change how the references of map ${number} are counted, and does not end; if no process of the region is stopped it is damaged: "holdfast check --repair" puts that right`,
+  );
+}
+
 /**
  * The shared state of the region whose control block is `words`, for a participant or a mere onlooker.
  *
@@ -106,6 +118,7 @@ export function assemble(
   const { slots, pages, pageBytes } = geometry;
   const { pause, patience } = around;
   const participants = new Participants(words, layout.participants, slots, around.liveness);
+  const sections = new Sections(words, layout.sections, slots, around.barrier);
   const maps: MapWords[] = [];
   for (let number = 0; number < geometry.maps; number++) {
     const record = layout.maps + number * layout.mapWords;
@@ -118,14 +131,21 @@ export function assemble(
         Atomics.compareExchange(words, record + M_STATE, M_KILLED, M_DRAINED);
         wasDrained();
       },
-      until:
-        pause &&
-        ((ready, then) => {
-          for (let looks = 1; !ready(); looks++) pause(looks);
-          then();
-        }),
+      until: (ready, then, reason) => {
+        for (let looks = 1; ; looks++) {
+          // ORDER: the word first, the condition next, as in PercpuRef.
+          const seen = Atomics.load(words, record + layout.mapRef + STATE);
+          if (ready()) break;
+          if (reason === 'switch' && looks === SWITCH_LOOKS) throw stuckSwitch(number);
+          if (pause !== undefined) pause(looks);
+          else if (looks > SWITCH_SPINS) wait(words, record + layout.mapRef + STATE, seen, 1);
+        }
+        then();
+      },
       barrier: around.barrier,
-      isAlive: (slot) => participants.isAlive(slot),
+      // ORDER: references are counted inside sections only, and the mark of a count ends before its section does. So who is outside is
+      // in the middle of none: a mark of it was seen just before that ended, or is damage, and would be waited for for ever.
+      isAlive: (slot) => participants.isAlive(slot) && sections.isInside(slot),
     });
     const pins = record + MAP_RECORD_WORDS;
     maps.push({ number, record, pins, mapped: pins + slots, note: record + layout.mapNote, ref });
@@ -144,7 +164,7 @@ export function assemble(
     pool: poolOf(words, layout, geometry, patience),
     maps,
     noteWords: geometry.noteBytes / 4,
-    sections: new Sections(words, layout.sections, slots, around.barrier),
+    sections,
     hasBarrier: around.barrier !== undefined,
     participants,
     liveness: around.liveness,
@@ -180,6 +200,7 @@ function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Sur
   let slot: number;
   try {
     slot = takeSlot(parts, around);
+    clearSlot(parts, slot);
   } catch (error) {
     events.close();
     throw error;
@@ -214,6 +235,19 @@ function join(words: Int32Array, geometry: Geometry, layout: Layout, around: Sur
 /** How often, and for how long each time, a table is looked at again that seems to be full of the living. */
 const FULL_LOOKS = 4;
 const FULL_LOOK_MS = 5;
+
+/**
+ * Takes away what lies in the words of a slot that nobody was in: damage, which would otherwise be its next owner's, who could go nowhere
+ * (inside already), or would put what it never took.
+ */
+function clearSlot({ words, sections, maps }: MemoryParts, slot: number): void {
+  sections.reset(slot);
+  for (const { ref, pins, mapped } of maps) {
+    ref.reset(slot);
+    Atomics.store(words, pins + slot, 0);
+    Atomics.store(words, mapped + slot, 0);
+  }
+}
 
 function takeSlot(parts: MemoryParts, { identity, now }: Surroundings): number {
   const { participants, words, event } = parts;
@@ -262,9 +296,7 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
   const isDropped = attempt(() => void holds.dropParcels(isMine)) || parts.parcels.sent(isMine).length === 0;
   attempt(() => holds.putAll());
   for (const map of maps) {
-    attempt(() => {
-      while (memory.pins(map, slot) > 0) memory.dropPin(map);
-    });
+    attempt(() => memory.dropPins(map));
     attempt(() => {
       if (!memory.isMapped(map, slot)) return;
       unmap(map);

@@ -201,6 +201,14 @@ export class Memory {
     return this.parts.words.subarray(map.note, map.note + this.parts.noteWords);
   }
 
+  /** Bytes of the block at `page` that were asked for: at least one, and no more than its pages have, whatever the words say. */
+  blockBytes(page: number): number {
+    const { frames, pageBytes } = this.parts;
+    const bytes = frames.pages(page) * pageBytes;
+    const unused = frames.unusedBytes(page);
+    return unused < bytes ? bytes - unused : bytes;
+  }
+
   /** Whether `page` is in the map's range. */
   covers(map: MapWords, page: number): boolean {
     return page >= this.get(map, M.M_FIRST) && page < endOf(this.parts, map);
@@ -262,6 +270,15 @@ export class Memory {
   /** Puts a reference that `pin` took, in a section of its own. Nothing happens once the participant has left: that put all. */
   dropPin(map: MapWords): void {
     if (this.#open) this.inside(() => this.unpin(map), OP_LOOK_UP);
+  }
+
+  /** Puts all references that the participant has taken by name, in one step: the word may have been written by anybody, and say any number. */
+  dropPins(map: MapWords): void {
+    if (this.pins(map, this.slot) === 0) return;
+    this.inside(() => {
+      const pins = Atomics.exchange(this.parts.words, map.pins + this.slot, 0);
+      if (pins > 0) map.ref.putMany(this.slot, pins);
+    }, OP_LOOK_UP);
   }
 
   /** References of the map that participant `slot` has taken by name and not put. */

@@ -30,7 +30,7 @@ export interface Death {
 
 export const OBITUARIES = 12;
 export const OBITUARY_WORDS = 16;
-const NUMBER = 0; // of the death, from 1 on; 0 while it is written
+export const NUMBER = 0; // of the death, from 1 on; 0 while it is written
 const SLOT = 1;
 const PID = 2;
 const THREAD = 3;
@@ -98,7 +98,8 @@ export class Autopsy {
     const foundAt = now();
     return this.#found.map((one, index) => {
       const number = Atomics.load(words, H_DEATHS) + index;
-      const at = H_OBITUARIES + (number % OBITUARIES) * OBITUARY_WORDS;
+      // Unsigned: the word may have been written by anybody, and what lies before the obituaries is the region's name.
+      const at = H_OBITUARIES + ((number >>> 0) % OBITUARIES) * OBITUARY_WORDS;
       const { pid, threadId, title, joinedAt } = participants.describe(one.slot);
       Atomics.store(words, at + NUMBER, 0);
       words[at + SLOT] = one.slot;

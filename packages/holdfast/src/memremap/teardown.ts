@@ -391,7 +391,11 @@ function killRef(memory: Memory, map: MapWords): boolean {
   // ORDER: after this, whoever read LIVE inside a section has left it, with its bit set or its reference taken (pairs with the
   // look at the state in Holds and Memory.pin).
   if (!everyoneOutside(memory.parts, memory.slot)) return false;
-  memory.inside(() => map.ref.kill(), OP_CHANGE_MAP);
+  memory.inside(() => {
+    // LIFE: our own slot counts nothing just now. A mark in it is damage, and the kill would wait for it for ever.
+    map.ref.reset(memory.slot);
+    map.ref.kill();
+  }, OP_CHANGE_MAP);
   return true;
 }
 

@@ -421,8 +421,7 @@ export class Region implements Disposable {
     this.#checkAttached();
     const { memory, holds } = this.#attachment;
     holds.hold(page, generation);
-    const { frames } = memory.parts;
-    return this.#hold(page, generation, frames.pages(page) * this.pageSize - frames.unusedBytes(page));
+    return this.#hold(page, generation, memory.blockBytes(page));
   }
 
   /**
@@ -471,7 +470,7 @@ export class Region implements Disposable {
         region: this.#shortId,
         page,
         generation: frames.generation(page),
-        size: frames.pages(page) * this.pageSize - frames.unusedBytes(page),
+        size: memory.blockBytes(page),
       }));
   }
 

@@ -1,12 +1,13 @@
 // Shared words that say what cannot be: written by a program gone wrong, or by somebody hostile. Nothing hangs, nothing leaves the table.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { H_GATE } from '../../src/memremap/control.layout.ts';
-import { CLEANING, frameStride, STATE, STATE_MASK } from '../../src/memremap/frames.layout.ts';
+import { H_DEATHS, H_GATE, H_NAME, H_OBITUARIES } from '../../src/memremap/control.layout.ts';
+import { CLEANING, frameStride, STATE, STATE_MASK, UNUSED } from '../../src/memremap/frames.layout.ts';
 import { blocksOf, holdersOf } from '../../src/memremap/holders.ts';
 import { makeResident } from '../../src/memremap/make-map.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { endOf, firstUsable } from '../../src/memremap/registry.ts';
+import { ATOMIC, SWITCHING } from '../../src/sync/percpu-ref.layout.ts';
 import { type Member, World } from './world.ts';
 
 function pair(): { world: World; a: Member; b: Member } {
@@ -104,6 +105,87 @@ test('a map that claims pages outside of the table is looked at within it', () =
   a.memory.set(map, M.M_ALT_RESERVE, 0);
   a.put(page);
   world.checkIdle(a);
+});
+
+test('look-ups that nobody can have made are put in one step by who leaves, and not one by one', () => {
+  const { world, a, b } = pair();
+  const map = a.map();
+  for (const pins of [2 ** 31 - 1, 5_000_000, -7]) {
+    const c = world.join();
+    world.words[map.pins + c.slot] = pins;
+    let calls = 0;
+    const { dropPin } = c.memory;
+    c.memory.dropPin = (of) => {
+      calls++;
+      dropPin.call(c.memory, of);
+    };
+    try {
+      c.attachment.detach();
+    } catch {
+      // more than there can be is refused, and it has left all the same
+    }
+    assert.equal(calls, 0);
+    assert.equal(world.words[map.pins + c.slot], 0);
+    assert.equal(a.memory.parts.participants.isUsed(c.slot), false);
+  }
+  assert.ok(b.memory.isOpen);
+});
+
+test("what lies in the words of an empty slot is not its next owner's", () => {
+  for (const barrier of [false, true]) {
+    const world = new World({ barrier });
+    const a = world.join();
+    const map = a.map();
+    const { layout, words } = world;
+    words[layout.sections + 16] = 7;
+    words[map.pins + 1] = 3;
+    words[map.mapped + 1] = 1;
+    if (barrier) words[map.record + layout.mapRef + 16 + 16] = 1;
+    const b = world.join();
+    assert.equal(b.slot, 1);
+    b.put(b.alloc());
+    assert.equal(b.memory.isMapped(map), false);
+    b.attachment.detach();
+    world.checkIdle(a);
+    assert.equal(a.tryDestroy(map), 'gone');
+  }
+});
+
+test('a count of deaths below zero writes no obituary over the name of the region', () => {
+  const { world, a, b } = pair();
+  a.map();
+  world.words[H_DEATHS] = -5;
+  b.kill();
+  const fixed = world.words.slice(0, 64);
+  const name = world.words.slice(H_NAME, H_OBITUARIES);
+  assert.deepEqual(a.reap(), [b.slot]);
+  assert.deepEqual(world.words.slice(0, 64), fixed);
+  assert.deepEqual(world.words.slice(H_NAME, H_OBITUARIES), name);
+});
+
+test('a block whose unused bytes cannot be is as long as its pages', () => {
+  const { world, a } = pair();
+  a.map();
+  const page = a.holds.alloc(2, 100);
+  assert.equal(a.memory.blockBytes(page), 2 * 4096 - 100);
+  const unused = world.layout.frames + page * frameStride(world.geometry.slots) + UNUSED;
+  for (const value of [-1, 2 ** 31 - 1, 8192]) {
+    world.words[unused] = value;
+    assert.equal(a.memory.blockBytes(page), 2 * 4096);
+  }
+});
+
+test('marks of counting that nobody is making keep no kill waiting; a change of the count that nobody ends is told', () => {
+  const world = new World({ barrier: true });
+  const [a, b] = [world.join(), world.join()];
+  const map = a.map();
+  const ref = map.record + world.layout.mapRef;
+  for (const slot of [a.slot, b.slot]) world.words[ref + 16 * (1 + slot)] = world.words[ref + 16 * (1 + slot)]! | 1;
+  assert.equal(a.tryDestroy(map), 'gone');
+  const next = a.map();
+  const at = next.record + world.layout.mapRef;
+  world.words[at] = world.words[at]! | SWITCHING | ATOMIC;
+  assert.equal(a.tryDestroy(next), 'ETIMEDOUT');
 });
 
 test('a block of content that stays half freed is waited for, and then busy', () => {
