@@ -137,7 +137,7 @@ export function writeHeader(words: Int32Array, geometry: Geometry, facts: Facts)
   setWide(words, H.H_DATA_DEVICE, facts.dataDevice);
   setText(words, H.H_DATA_PATH, H.DATA_PATH_BYTES, facts.dataPath, 'the path of the data');
   setText(words, H.H_NAME, H.NAME_BYTES, facts.name, 'the name of the region');
-  words[H.H_CHECKSUM] = checksum(words);
+  words[H.H_CHECKSUM] = headerChecksum(words);
 }
 
 /** The geometry and facts of a control block, once it has been checked. */
@@ -171,7 +171,7 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
       { region: what },
     );
   }
-  if (words[H.H_CHECKSUM] !== checksum(words)) throw corrupt('the checksum of its header is wrong');
+  if (words[H.H_CHECKSUM] !== headerChecksum(words)) throw corrupt('the checksum of its header is wrong');
   const geometry: Geometry = {
     slots: words[H.H_SLOTS]!,
     maps: words[H.H_MAPS]!,
@@ -225,7 +225,7 @@ function uuidOf(words: Int32Array): string {
 }
 
 /** FNV-1a over the fixed words and the two texts, a word at a time. */
-function checksum(words: Int32Array): number {
+export function headerChecksum(words: Int32Array): number {
   let hash = 0x811c9dc5 | 0;
   const add = (from: number, to: number): void => {
     for (let i = from; i < to; i++) if (i !== H.H_CHECKSUM) hash = Math.imul(hash ^ words[i]!, 0x01000193);

@@ -130,7 +130,7 @@ const LOOKS_MAX = 130;
  * @param me slot of the caller, who is outside
  * @returns false when a living participant stood still inside for too long: come back later
  */
-export function everyoneOutside(parts: MemoryParts, me: number): boolean {
+export function everyoneOutside(parts: Pick<MemoryParts, 'sections' | 'participants' | 'pause'>, me: number): boolean {
   const { sections, participants, pause } = parts;
   const period = sections.grace({ isAlive: (slot) => participants.isAlive(slot), self: me });
   for (let looks = 1; !period.poll(); looks++) {
@@ -149,7 +149,11 @@ function undoMap(parts: MemoryParts, map: MapWords): void {
 }
 
 /** Closes the gate in the name of `me`; false when a living participant has it and keeps it. */
-function closeGate({ words, gate, liveness }: MemoryParts, me: number, dead: readonly number[]): boolean {
+export function closeGate(
+  { words, gate, liveness }: Pick<MemoryParts, 'words' | 'gate' | 'liveness'>,
+  me: number,
+  dead: readonly number[],
+): boolean {
   for (;;) {
     const owner = Atomics.compareExchange(words, gate, 0, me + 1);
     if (owner === 0 || owner === me + 1) return true;
