@@ -1,21 +1,23 @@
 /**
  * main: the `holdfast` command. Finds the subcommand, prints help, and turns errors into one line and an exit code:
- * 0 done, 1 it failed, 2 the command line is wrong.
+ * 0 done, 1 it failed, 2 the command line is wrong. `check` has the codes of fsck.
  */
 import { createRequire } from 'node:module';
 import { type Command, printError, UsageError } from './command.ts';
+import { check } from './commands/check.ts';
 import { demo } from './commands/demo.ts';
 import { destroy } from './commands/destroy.ts';
 import { doctor } from './commands/doctor.ts';
 import { explore } from './commands/explore.ts';
 import { list } from './commands/list.ts';
+import { reap } from './commands/reap.ts';
 import { replay } from './commands/replay.ts';
 import { show } from './commands/show.ts';
 import { topology } from './commands/topology.ts';
 import { nearest } from './nearest.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
-const COMMANDS: readonly Command[] = [list, show, destroy, demo, topology, replay, explore, doctor];
+const COMMANDS: readonly Command[] = [list, show, check, reap, destroy, demo, topology, replay, explore, doctor];
 
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = 'help', ...rest] = args;

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { holdfast } from './support.ts';
 
-const COMMANDS = ['list', 'show', 'destroy', 'demo', 'topology', 'replay', 'explore', 'doctor'];
+const COMMANDS = ['list', 'show', 'check', 'reap', 'destroy', 'demo', 'topology', 'replay', 'explore', 'doctor'];
 
 test('every command has help with an example, under both spellings', async () => {
   for (const command of COMMANDS) {
