@@ -205,6 +205,7 @@ export function checkHeader(words: Int32Array, fileBytes: number, what: string):
   const dataRoom = geometry.pages * geometry.pageBytes;
   if (facts.dataBytes < 1) throw corrupt('it has no data');
   if (facts.dataBytes > dataRoom) throw corrupt('it has more data than pages');
+  if (facts.dataBytes <= dataRoom - geometry.pageBytes) throw corrupt('it has more pages than data');
   const beside = (facts.flags & H.FLAG_DATA_BESIDE) !== 0;
   // A block may be larger than a small file, and is then cut to it; a block of no pages means that the pool gives the pages.
   if (facts.blockPages < 0 || beside !== facts.blockPages > 0 || beside !== (facts.dataPath !== '')) {

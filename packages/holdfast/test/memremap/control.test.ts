@@ -60,6 +60,7 @@ test('where the data lies is said three times, the same each time', () => {
 test('no data, and more data than pages, are refused', () => {
   assert.throws(() => check({ ...inline, dataBytes: 0 }, layout.bytes + dataRoom), damaged(/no data/));
   assert.throws(() => check({ ...inline, dataBytes: dataRoom + 1 }, layout.bytes + 2 * dataRoom), damaged(/more data/));
+  assert.throws(() => check({ ...inline, dataBytes: 1 }, layout.bytes + dataRoom), damaged(/more pages/));
 });
 
 test('a pool of another order or size than the pages is refused', () => {
