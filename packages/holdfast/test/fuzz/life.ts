@@ -31,6 +31,11 @@ Atomics.wait = ((words: Int32Array, index: number, expected: number, ms: number)
   return wait(words, index, expected, ms);
 }) as typeof Atomics.wait;
 
+/** Begins an operation: its waits are counted from here on. */
+export function countWaits(): void {
+  waits = 0;
+}
+
 /** Who has the lock of which slot: the living of the state, who do nothing, and who comes. */
 class Locks {
   readonly #owners = new Map<number, string>();

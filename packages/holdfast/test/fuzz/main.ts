@@ -134,6 +134,7 @@ async function main(): Promise<number> {
             cases += number;
           }
           failures.push(...message.failures);
+          for (const failure of message.failures) console.log(`${tell(failure, run)}\n`);
         });
         worker.once('error', reject);
         worker.once('exit', () => {
@@ -144,7 +145,6 @@ async function main(): Promise<number> {
     }),
   );
   clearInterval(progress);
-  for (const failure of failures) console.log(`${tell(failure, run)}\n`);
   for (const [outcome, number] of [...outcomes].sort(([, a], [, b]) => b - a))
     console.log(`${String(number).padStart(9)}  ${outcome}`);
   const seconds = (Date.now() - started) / 1000;
