@@ -164,6 +164,8 @@ export class Participants {
 
   /** Which life of the slot its owner is; 0 when nobody is there who can be sent something: gone, or leaving. */
   life(slot: number): number {
+    // A number that came out of shared words may be none of a slot: nobody is there.
+    if (!(slot >= 0 && slot < this.slots)) return 0;
     // ORDER: whether it lives, then which life. The number changes before the next one lives, so two answers that are the same are of one
     // life, which lived at both looks. The other way around, the number of one that has left goes with the next one's being there.
     return this.#get(slot, LIFE) === ACTIVE ? this.#get(slot, LIVES) : 0;

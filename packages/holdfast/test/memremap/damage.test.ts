@@ -5,6 +5,7 @@ import { H_DEATHS, H_GATE, H_NAME, H_OBITUARIES } from '../../src/memremap/contr
 import { CLEANING, frameStride, STATE, STATE_MASK, UNUSED } from '../../src/memremap/frames.layout.ts';
 import { blocksOf, holdersOf } from '../../src/memremap/holders.ts';
 import { makeResident } from '../../src/memremap/make-map.ts';
+import { P_EMPTY, P_STATE } from '../../src/memremap/parcels.layout.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { endOf, firstUsable } from '../../src/memremap/registry.ts';
 import { ATOMIC, SWITCHING } from '../../src/sync/percpu-ref.layout.ts';
@@ -161,6 +162,21 @@ test('a count of deaths below zero writes no obituary over the name of the regio
   assert.deepEqual(a.reap(), [b.slot]);
   assert.deepEqual(world.words.slice(0, 64), fixed);
   assert.deepEqual(world.words.slice(H_NAME, H_OBITUARIES), name);
+});
+
+test('a parcel to a slot that there is not is dropped by the next recovery, and does not stop it', () => {
+  const { world, a, b } = pair();
+  a.map();
+  const page = a.alloc();
+  a.holds.send(page, b.slot);
+  const at = world.layout.parcels + P_STATE;
+  world.words[at] = (world.words[at]! & ~0xff00) | (200 << 8);
+  assert.equal(a.memory.parts.participants.life(200), 0);
+  b.kill();
+  assert.deepEqual(a.reap(), [b.slot]);
+  assert.equal(world.words[at], P_EMPTY);
+  a.put(page);
+  world.checkIdle(a);
 });
 
 test('a block whose unused bytes cannot be is as long as its pages', () => {
