@@ -1,5 +1,5 @@
 /**
- * main: `npm run fuzz -- --count N --seed S [--jobs J] [--case N] [--real]`: opens N corrupted control blocks. Each job is a thread; one that is at
+ * main: `npm run fuzz -- --count N --seed S [--jobs J] [--from N] [--case N] [--real]`: opens N corrupted control blocks. Each job is a thread; one that is at
  * the same case for too long is ended, and the case told. With --real they are in files, and opened by Region.attach.
  */
 import { parseArgs } from 'node:util';
@@ -86,6 +86,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       count: { type: 'string', default: '20000' },
+      from: { type: 'string', default: '0' },
       seed: { type: 'string', default: '1' },
       jobs: { type: 'string', default: '1' },
       case: { type: 'string' },
@@ -93,7 +94,8 @@ async function main(): Promise<number> {
     },
   });
   if (values.real === true) return realOnes(Number(values.count), Number(values.seed), values.case);
-  const [count, run, jobs] = [Number(values.count), Number(values.seed), Number(values.jobs)];
+  const [run, jobs, from] = [Number(values.seed), Number(values.jobs), Number(values.from)];
+  const count = from + Number(values.count);
   if (values.case !== undefined) {
     const result = new Campaign(run).one(Number(values.case));
     console.log(isFailure(result) ? tell(result, run) : result);
@@ -106,10 +108,11 @@ async function main(): Promise<number> {
   let hangs = 0;
   const progress = setInterval(() => {
     const rate = Math.round((cases * 1000) / (Date.now() - started));
-    console.error(`${cases} of ${count} cases, ${rate}/s, ${failures.length} failures`);
+    console.error(`${cases} of ${count - from} cases, ${rate}/s, ${failures.length} failures`);
   }, 10_000);
   await Promise.all(
-    Array.from({ length: jobs }, async (_, first) => {
+    Array.from({ length: jobs }, async (_, job) => {
+      const first = from + job;
       const at = new Int32Array(new SharedArrayBuffer(4));
       const worker = new Worker(new URL(import.meta.url), {
         workerData: { run, first, step: jobs, count, at } satisfies Job,
