@@ -238,7 +238,8 @@ class FrameWalk {
   /** Examines a block in use. @returns its pages */
   #examineBlock(page: number): number {
     const exam = this.#exam;
-    const { end, isPooled } = this.#map;
+    const { isPooled } = this.#map;
+    const end = isPooled ? this.#chunkEnd(page) : this.#map.end;
     const d = this.#at(page);
     const stated = exam.get(d + F.PAGES);
     const inPool = isPooled ? this.#poolLength(page) : 0;
@@ -353,6 +354,13 @@ class FrameWalk {
       if ((bits & (1 << L.LAST_SHIFT)) !== 0) return at - first + 1;
     }
     return 0;
+  }
+
+  /** Where the chunk of a page ends, or would end: no block goes beyond it. */
+  #chunkEnd(page: number): number {
+    const { chunkPages } = this.#exam.options;
+    const seam = chunkPages === undefined ? this.#map.end : (Math.floor(page / chunkPages) + 1) * chunkPages;
+    return Math.min(this.#map.end, this.#chunkOf(page)?.end ?? seam);
   }
 
   #chunkOf(page: number): { first: number; end: number; map: number } | undefined {

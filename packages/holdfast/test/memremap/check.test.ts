@@ -476,6 +476,20 @@ test('a map that is drained has no look-ups, whoever says so', () => {
   assert.deepEqual(bench.codes(), []);
 });
 
+test('a block that would go on in the next chunk ends with its own', () => {
+  const bench = new Bench();
+  const map = bench.a.map(0, 64, undefined, 8);
+  const page = bench.a.alloc(5);
+  bench.set(bench.frame(page, F.PAGES), 9);
+  assert.ok(bench.codes().includes('PAGES'));
+  bench.repair();
+  assert.deepEqual(bench.codes(), []);
+  assert.equal(bench.a.memory.parts.frames.pages(page), 5);
+  bench.a.put(page);
+  bench.world.checkIdle(bench.a);
+  assert.equal(bench.a.tryDestroy(map), 'gone');
+});
+
 test('a chunk in the name of a map that is being made, outside of its range', () => {
   const bench = busyBench();
   bench.a.plainMap(56, 8);
