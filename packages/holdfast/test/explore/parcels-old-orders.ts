@@ -36,9 +36,9 @@ export function sendAndPut(of: SmallRegion, { memory, holds }: Seat, to: number,
     else frames.countIn(0);
   };
   const name = { entry: 0, serial: 1 };
-  memory.inside(() => {
+  const isThere = memory.inside(() => {
     let life = participants.life(to);
-    if (life === 0) throw new Error('nobody is there');
+    if (life === 0) return false;
     if (order.asksTwice === true) life = participants.life(to);
     Atomics.store(words, at + P.P_STATE, P.P_WRITING);
     Atomics.store(words, at + P.P_FRAME, 0);
@@ -46,17 +46,17 @@ export function sendAndPut(of: SmallRegion, { memory, holds }: Seat, to: number,
     Atomics.store(words, at + P.P_LIFE, life);
     Atomics.store(words, at + P.P_SERIAL, name.serial);
     if (order.publishesFirst !== true && order.putsFirst !== true) count();
-    if (order.putsFirst === true) return;
+    if (order.putsFirst === true) return true;
     Atomics.store(words, at + P.P_STATE, parcelWord(P.P_SENT, to, name.serial));
     if (order.publishesFirst === true) count();
-    if (
-      order.looksOnce === true ||
-      (order.livesFirst === true ? lifeOf(of, words, to) : participants.life(to)) === life
-    )
-      return;
-    if (parcels.take(name, to, false) !== undefined) parcels.finish(name.entry);
+    if (order.looksOnce === true) return true;
+    const now = order.livesFirst === true ? lifeOf(of, words, to) : participants.life(to);
+    if (now === life || parcels.take(name, to, false) === undefined) return true;
+    parcels.finish(name.entry);
+    return false;
   });
   holds.put(0);
+  if (!isThere) throw new Error('ESRCH');
   if (order.putsFirst !== true) return name;
   memory.inside(() => {
     count();
@@ -109,9 +109,13 @@ export function leaveLookingFirst({ memory, holds }: Attachment): void {
   participants.vacate(slot);
 }
 
-/** The parts for a recovery that knows of no parcels. */
-export function withoutParcels({ parts }: Memory): Memory['parts'] {
-  return { ...parts, parcels: { repair: () => new Map<number, number>() } as unknown as Memory['parts']['parcels'] };
+/** The parts for a recovery that does not look at parcels, or does not count them in descriptors. */
+export function withoutParcels({ parts }: Memory, forgets: 'parcels' | 'counts'): Memory['parts'] {
+  const repair = (isDead: (slot: number) => boolean): Map<number, number> => {
+    if (forgets === 'counts') parts.parcels.repair(isDead);
+    return new Map();
+  };
+  return { ...parts, parcels: { repair } as unknown as Memory['parts']['parcels'] };
 }
 
 /** A recovery that says that the dead are nobody any more once the gate is open. */

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { type FailureKind, type MemoryMode, type Sim, scenario } from '@holdfast/explore';
+import { HoldfastError } from '../../src/errors.ts';
 import type { Attachment } from '../../src/memremap/attach.ts';
 import { FLIGHT_SHIFT, STATE as FRAME_STATE } from '../../src/memremap/frames.layout.ts';
 import type { Frames } from '../../src/memremap/frames.ts';
@@ -199,7 +200,7 @@ export const countOutFirst = handOff('old order: the receiver counts out before 
 });
 
 function stale(): Error {
-  return Object.assign(new Error('no such parcel'), { code: 'ESTALE' });
+  return new HoldfastError('ESTALE', 'there is no such parcel');
 }
 
 /** What is true at every moment: who is SENT is counted, and who is counted has an entry. */
@@ -284,6 +285,11 @@ export const lastPutTso = lastPut(
   barred,
   { memory: 'tso' },
 );
+export const lastPutTold = lastPut(
+  'a block is held and sent: the words in which old orders are told, in the right order',
+  pair,
+  { send: inOrder({}) },
+);
 export const addedOnly = lastPut('old order: the count leaves a block as it is that another looks at', pair, {
   send: inOrder({ addsOnly: true }),
   expect: 'check',
@@ -347,6 +353,11 @@ export const leavesAndComes = leaving(
   'the receiver leaves at any moment of a send, and another has its slot: refused, dropped, or it is for that one',
   pair,
   { comesBack: true },
+);
+export const leavesTold = leaving(
+  'the receiver leaves, and another has its slot: the words in which old orders are told, in the right order',
+  pair,
+  { comesBack: true, send: inOrder({}) },
 );
 export const livesFirst = leaving(
   'old order: the sender looks which life the receiver is, and then whether it is there: the number of one, the presence of the next',
@@ -696,9 +707,16 @@ export const senderDead = senderDies(
   {},
 );
 export const forgetful = senderDies('old order: X22 a recovery that knows of no parcels', {
-  by: (memory) => void reap(old.withoutParcels(memory), memory.slot),
+  by: (memory) => void reap(old.withoutParcels(memory, 'parcels'), memory.slot),
   expect: 'check',
 });
+export const forgetsCounts = senderDies(
+  'old order: X22 a recovery that does not count in descriptors what is in flight',
+  {
+    by: (memory) => void reap(old.withoutParcels(memory, 'counts'), memory.slot),
+    expect: 'check',
+  },
+);
 
 export const receiverDead = scenario({
   ...shape(trio),
