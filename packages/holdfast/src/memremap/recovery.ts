@@ -28,13 +28,15 @@ import { repairRoom } from './room.ts';
  */
 export function reap(parts: MemoryParts, me: number): number[] {
   const { participants, liveness } = parts;
-  const dead = participants.used().filter((slot) => slot !== me && participants.tryClaimDead(slot));
-  if (dead.length === 0) return dead;
+  const dead: number[] = [];
   let isRepaired = false;
   try {
+    for (const slot of participants.used()) if (slot !== me && participants.tryClaimDead(slot)) dead.push(slot);
+    if (dead.length === 0) return dead;
     isRepaired = repair(parts, me, dead);
   } finally {
-    // Whatever went wrong, the next one must be able to try.
+    // Whatever went wrong, be it that a lock could not be asked for, the next one must be able to try: with its lock in our hands one of
+    // the dead looks alive to everybody.
     if (!isRepaired) for (const slot of dead) liveness.release(slot);
   }
   if (!isRepaired) return [];

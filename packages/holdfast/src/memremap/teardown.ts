@@ -299,7 +299,7 @@ function* protocol(
  *
  * @param restore gives the maps' initial references back that the kill has put, before anybody may hold again
  * @throws EINVAL when they are not killed, EALREADY while somebody tears them down, ENODEV when the last page was put before, or they
- *         were taken by force
+ *         were taken by force; ETIMEDOUT when a driver that died cannot be reaped
  */
 export function resurrect(memory: Memory, maps: Maps, restore?: () => void): void {
   memory.checkOpen();
@@ -321,9 +321,9 @@ export function resurrect(memory: Memory, maps: Maps, restore?: () => void): voi
       if (memory.isLive(map)) continue; // the kill did not get that far
       // ORDER: the reference decides (X23): either ours is taken while somebody still holds one, and then the map cannot drain, or
       // the last put came first and has moved the state to DRAINED.
-      if (memory.inside(() => reviveRef(map), OP_CHANGE_MAP)) revived.push(map);
+      if (reviveRef(memory, map)) revived.push(map);
       else {
-        for (const again of revived) memory.inside(() => again.ref.kill(), OP_CHANGE_MAP);
+        for (const again of revived) changeRef(memory, again, () => again.ref.kill());
         throw tooLate();
       }
     }
@@ -380,34 +380,65 @@ function drive(memory: Memory, map: MapWords, lookForDead: () => void): void {
   }
 }
 
-/**
- * Kills the map's reference unless that has been done: false when somebody stands still inside a section.
- *
- * Inside a section itself, as every change of the reference: a recovery that sets the count in the middle of it would miss, or keep, the
- * initial reference.
- */
+/** Kills the map's reference unless that has been done: false when somebody stands still inside a section. */
 function killRef(memory: Memory, map: MapWords): boolean {
   if (map.ref.isDying()) return true;
   // ORDER: after this, whoever read LIVE inside a section has left it, with its bit set or its reference taken (pairs with the
   // look at the state in Holds and Memory.pin).
   if (!everyoneOutside(memory.parts, memory.slot)) return false;
-  memory.inside(() => {
+  changeRef(memory, map, () => {
     // LIFE: our own slot counts nothing just now. A mark in it is damage, and the kill would wait for it for ever.
     map.ref.reset(memory.slot);
     map.ref.kill();
-  }, OP_CHANGE_MAP);
+  });
   return true;
 }
 
-/** Takes the initial reference back: false when there is none left to stand on. Inside a section. */
-function reviveRef(map: MapWords): boolean {
-  if (!map.ref.isDying()) return true; // marked, and never killed: the kill was given up, or its driver died
-  try {
-    map.ref.resurrect();
+/** Takes the initial reference back: false when there is none left to stand on. */
+function reviveRef(memory: Memory, map: MapWords): boolean {
+  let isRevived = true;
+  changeRef(memory, map, () => {
+    if (!map.ref.isDying()) return; // marked, and never killed: the kill was given up, or its driver died
+    try {
+      map.ref.resurrect();
+    } catch (error) {
+      if (!isHoldfastError(error, 'ESTALE')) throw error;
+      isRevived = false;
+    }
+  });
+  return isRevived;
+}
+
+/** How often, and for how long each time, is waited for the dead to be reaped: about a second. */
+const CHANGE_LOOKS = 200;
+const CHANGE_LOOK_MS = 5;
+
+/**
+ * Changes the map's reference, as its driver. Inside a section: a recovery that sets the count in the middle of it would miss, or keep,
+ * the initial reference.
+ *
+ * CRASH: a driver before us may have died in such a change, which is ended by recovery and by nobody else. Who waits for that inside a
+ * section keeps recovery out; so we look inside, and wait outside.
+ *
+ * @throws ETIMEDOUT when the dead cannot be reaped: somebody stands still inside a section
+ */
+function changeRef(memory: Memory, map: MapWords, change: () => void): void {
+  const { words, event } = memory.parts;
+  const tryIt = (): boolean => {
+    if (map.ref.isSwitching()) return false;
+    change();
     return true;
-  } catch (error) {
-    if (isHoldfastError(error, 'ESTALE')) return false;
-    throw error;
+  };
+  for (let looks = 0; !memory.inside(tryIt, OP_CHANGE_MAP); looks++) {
+    if (looks === CHANGE_LOOKS) {
+      throw new HoldfastError(
+        'ETIMEDOUT',
+        'whoever drove this teardown died in the middle of it and cannot be reaped; is a process of the region stopped?',
+      );
+    }
+    const seen = Atomics.load(words, event);
+    memory.reap();
+    if (looks > 0) wait(words, event, seen, CHANGE_LOOK_MS);
   }
 }
 

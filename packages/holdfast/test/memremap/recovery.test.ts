@@ -1,6 +1,7 @@
 // X22: a participant dies before each of its steps, in everything it can do; the others find out, put right what it left, and go on.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { HoldfastError } from '../../src/errors.ts';
 import type { MapWords } from '../../src/memremap/memory.ts';
 import { getDevPagemap } from '../../src/memremap/memremap.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
@@ -382,6 +383,37 @@ describe('M35 X22: death before each step of a teardown', () => {
     );
   });
 
+  // driver                          reviver
+  // ref.kill: SWITCHING, dies
+  //                                 enters a section, finds SWITCHING, waits there for its end
+  // Only recovery ends it, and recovery waits until the reviver has left its section.
+  test('of a kill, and of a resurrection, with nobody who has reaped before: who brings it back does not wait for the dead', () => {
+    for (const isKilledBefore of [false, true]) {
+      killAtEachStep(
+        () =>
+          scene(({ b, c }) => {
+            b.map();
+            const page = b.alloc(2);
+            if (isKilledBefore) c.tryDestroy(mapOf(c));
+            return page;
+          }),
+        ({ a }) => (isKilledBefore ? resurrect(a.memory, [mapOf(a)]) : a.tryDestroy(mapOf(a))),
+        ({ world, a, b, c, handle }) => {
+          a.kill();
+          // Watched, so that a wait without end is a failure.
+          if (c.memory.state(mapOf(c)) === M.M_KILLED)
+            watch(
+              () => resurrect(c.memory, [mapOf(c)]),
+              () => {},
+            );
+          b.reap();
+          world.checkSound(b);
+          assert.equal(c.tryHold(handle), 'held');
+        },
+      );
+    }
+  });
+
   test('the dead driver of a teardown does not keep the next owner of its slot from driving', () => {
     const { world, a, b } = scene(({ b }) => void b.alloc(b.map() === undefined ? 0 : 1));
     assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY');
@@ -562,6 +594,22 @@ describe('X22: recovery', () => {
     c.memory.leave();
     assert.deepEqual(b.reap(), [a.slot]);
     world.checkSound(b);
+  });
+
+  test('a lock that cannot be asked for leaves none of the dead looking alive', () => {
+    const { world, a, b, c } = mess();
+    const d = world.join();
+    a.kill();
+    d.kill();
+    const { liveness } = b.memory.parts;
+    const { tryClaim } = liveness;
+    liveness.tryClaim = (slot) => {
+      if (slot === d.slot) throw new HoldfastError('ENOLCK', 'no locks available');
+      return tryClaim.call(liveness, slot);
+    };
+    assert.throws(() => b.memory.reap(), { code: 'ENOLCK' });
+    assert.deepEqual(c.reap(), [a.slot, d.slot]);
+    world.checkSound(c);
   });
 
   test('an error in the middle of it opens the gate, and does not keep the next one from trying', () => {
