@@ -6,10 +6,11 @@
  */
 
 import * as H from '../../src/memremap/control.layout.ts';
-import { type Checked, checkHeader, type Facts, writeHeader } from '../../src/memremap/control.ts';
+import { type Checked, checkHeader } from '../../src/memremap/control.ts';
 import { POOLED } from '../../src/memremap/holds.ts';
 import { prepareMap } from '../../src/memremap/make-map.ts';
 import { MEMORY_KINDS } from '../../src/memremap/memremap.ts';
+import { writeWorldHeader } from '../memremap/header.ts';
 import { type Member, outcome, World, type WorldOptions } from '../memremap/world.ts';
 
 /** A control block, and who lives. */
@@ -29,23 +30,7 @@ interface Setting {
 
 function setting(options: WorldOptions = {}, blockPages = 0): Setting {
   const world = new World({ pages: 48, maps: 4, ...options });
-  const { geometry, words } = world;
-  const facts: Facts = {
-    uuid: '12345678-0000-4000-8000-000000000000',
-    backing: 0,
-    flags: (blockPages > 0 ? H.FLAG_DATA_BESIDE : H.FLAG_BARE) | (world.hasBarrier ? H.FLAG_BARRIER : 0),
-    dataBytes: geometry.pages * geometry.pageBytes,
-    createdAt: 1,
-    creator: 1,
-    blockPages,
-    dataPath: blockPages > 0 ? '/data' : '',
-    dataInode: 0,
-    dataDevice: 0,
-    role: 0,
-    roleArgument: 0,
-    name: '',
-  };
-  writeHeader(words, geometry, facts);
+  writeWorldHeader(world, blockPages > 0 ? 0 : H.FLAG_BARE, blockPages);
   return { world, a: world.join(), b: world.join() };
 }
 

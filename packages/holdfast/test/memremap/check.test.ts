@@ -4,34 +4,20 @@ import { test } from 'node:test';
 import * as L from '../../src/genalloc/pool.layout.ts';
 import { type CheckOptions, checkRegion, FINDINGS_MAX, type Finding, isBusy } from '../../src/memremap/check.ts';
 import * as H from '../../src/memremap/control.layout.ts';
-import { type Checked, checkHeader, writeHeader } from '../../src/memremap/control.ts';
+import { type Checked, checkHeader } from '../../src/memremap/control.ts';
 import * as F from '../../src/memremap/frames.layout.ts';
 import * as P from '../../src/memremap/parcels.layout.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { repairRegion } from '../../src/memremap/repair.ts';
 import * as S from '../../src/sync/participants.layout.ts';
 import * as R from '../../src/sync/percpu-ref.layout.ts';
+import { writeWorldHeader } from './header.ts';
 import { type Member, World, type WorldOptions } from './world.ts';
 
 /** What the header says of the world. */
-export function headed(world: World, flags = H.FLAG_BARE, blockPages = 0, bytes?: number): Checked {
-  const { geometry, words } = world;
-  writeHeader(words, geometry, {
-    uuid: '00000000-0000-4000-8000-000000000000',
-    backing: 0,
-    flags: flags | (world.hasBarrier ? H.FLAG_BARRIER : 0) | (blockPages > 0 ? H.FLAG_DATA_BESIDE : 0),
-    dataBytes: bytes ?? geometry.pages * geometry.pageBytes,
-    createdAt: 1,
-    creator: 1,
-    blockPages,
-    dataPath: blockPages > 0 ? '/data' : '',
-    dataInode: 0,
-    dataDevice: 0,
-    role: 0,
-    roleArgument: 0,
-    name: '',
-  });
-  return checkHeader(words, Number.MAX_SAFE_INTEGER, 'the world');
+function headed(world: World, flags?: number, blockPages?: number, bytes?: number): Checked {
+  writeWorldHeader(world, flags, blockPages, bytes);
+  return checkHeader(world.words, Number.MAX_SAFE_INTEGER, 'the world');
 }
 
 class Bench {
