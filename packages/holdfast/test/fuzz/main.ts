@@ -1,6 +1,5 @@
 /**
- * main: `npm run fuzz -- --count N --seed S [--jobs J] [--from N] [--case N] [--real]`: opens N corrupted control blocks. Each job is a thread; one that is at
- * the same case for too long is ended, and the case told. With --real they are in files, and opened by Region.attach.
+ * main: `npm run fuzz`. Each job is a thread; one that is at the same case for too long is ended, and the case told.
  */
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
@@ -10,6 +9,23 @@ import { RealCampaign } from './real.ts';
 /** A case takes a millisecond. */
 const HANG_MS = 20_000;
 const FAILURES_MAX = 5;
+
+const USAGE = `npm run fuzz -- [--count N] [--from N] [--seed S] [--jobs J] [--case N] [--real]
+
+Damages valid control blocks and opens them: each must be refused with a reason, or be harmless, or be repaired.
+
+  --count N   how many (20000)
+  --from N    the first of them (0)
+  --seed S    of the dice (1)
+  --jobs J    threads (1); not with --real
+  --case N    this one only
+  --real      in files, opened by Region.attach
+  --help      this
+
+Examples:
+  npm run fuzz -- --count 1000000 --jobs 2
+  npm run fuzz -- --seed 7 --case 1234
+`;
 
 interface Job {
   readonly run: number;
@@ -53,13 +69,11 @@ function work({ run, first, step, count, at }: Job): void {
   send(true);
 }
 
-function realOnes(count: number, run: number, only: string | undefined): number {
+function realOnes(first: number, end: number, run: number): number {
   using campaign = new RealCampaign(run);
   const outcomes = new Map<string, number>();
   let failures = 0;
   const started = Date.now();
-  const first = only === undefined ? 0 : Number(only);
-  const end = only === undefined ? count : first + 1;
   for (let number = first; number < end && failures < FAILURES_MAX; number++) {
     try {
       const outcome = campaign.one(number);
@@ -82,7 +96,13 @@ function print(outcomes: Map<string, number>): void {
   }
 }
 
-async function main(): Promise<number> {
+function whole(option: string, text: string, min = 0): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(number) && number >= min) return number;
+  throw new TypeError(`--${option} takes a whole number from ${min} on, not "${text}"`);
+}
+
+function options() {
   const { values } = parseArgs({
     options: {
       count: { type: 'string', default: '20000' },
@@ -90,14 +110,38 @@ async function main(): Promise<number> {
       seed: { type: 'string', default: '1' },
       jobs: { type: 'string', default: '1' },
       case: { type: 'string' },
-      real: { type: 'boolean' },
+      real: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
-  if (values.real === true) return realOnes(Number(values.count), Number(values.seed), values.case);
-  const [run, jobs, from] = [Number(values.seed), Number(values.jobs), Number(values.from)];
-  const count = from + Number(values.count);
-  if (values.case !== undefined) {
-    const result = new Campaign(run).one(Number(values.case));
+  const from = whole('from', values.from);
+  return {
+    from,
+    count: from + whole('count', values.count, 1),
+    run: whole('seed', values.seed),
+    jobs: whole('jobs', values.jobs, 1),
+    only: values.case === undefined ? undefined : whole('case', values.case),
+    isReal: values.real,
+    isHelp: values.help,
+  };
+}
+
+async function main(): Promise<number> {
+  let given: ReturnType<typeof options>;
+  try {
+    given = options();
+  } catch (error) {
+    console.error(`fuzz: ${(error as Error).message}\n"npm run fuzz -- --help" shows how to use it`);
+    return 2;
+  }
+  const { from, count, run, jobs, only } = given;
+  if (given.isHelp) {
+    console.log(USAGE);
+    return 0;
+  }
+  if (given.isReal) return only === undefined ? realOnes(from, count, run) : realOnes(only, only + 1, run);
+  if (only !== undefined) {
+    const result = new Campaign(run).one(only);
     console.log(isFailure(result) ? tell(result, run) : result);
     return isFailure(result) ? 1 : 0;
   }
@@ -148,8 +192,7 @@ async function main(): Promise<number> {
     }),
   );
   clearInterval(progress);
-  for (const [outcome, number] of [...outcomes].sort(([, a], [, b]) => b - a))
-    console.log(`${String(number).padStart(9)}  ${outcome}`);
+  print(outcomes);
   const seconds = (Date.now() - started) / 1000;
   console.log(
     `${cases} corrupted control blocks in ${seconds.toFixed(1)} s (${Math.round(cases / seconds)}/s), seed ${run}: ${failures.length} failures, ${hangs} hangs`,
