@@ -3,33 +3,47 @@
  *
  * The trick is documented nowhere: not by V8 (that growable buffers are page aligned and never moved), not by Node. So it is tried once
  * per thread, on two pages, in about 0.2 ms: map, write through the file and through a second mapping, read, revoke, read zeros, issue
- * a memory barrier. Where a step fails, the step, the reason and the remedy are told, and the caller falls back to heap memory.
+ * a memory barrier. Where a step fails, the step, the reason and the remedy are told, and the caller falls back to heap memory. A step
+ * that fails for want of memory or descriptors proves nothing: that is told as what it is, and the next call tries again.
  */
 import { readSync, writeSync } from 'node:fs';
-import { HoldfastError } from '../errors.ts';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { getSys, type Sys, whyNoSys } from '../sys/index.ts';
 
 /** The result: the system, proven to work, or why there is none. */
 export type SelfTest =
   | { readonly ok: true; readonly sys: Sys }
-  | { readonly ok: false; readonly code: string; readonly reason: string; readonly remedy: string };
+  | {
+      readonly ok: false;
+      readonly code: string;
+      readonly reason: string;
+      readonly remedy: string;
+      /** The machine is short of something just now; whether there is real memory is not known. */
+      readonly shortage?: HoldfastError;
+    };
+
+const SHORTAGES = ['ENOMEM', 'EMFILE', 'ENFILE', 'ENOSPC', 'EINTR', 'EAGAIN'];
 
 let result: SelfTest | undefined;
 
-/** Runs the test at the first call and remembers the result. Never throws. */
+/** Runs the test at the first call and remembers the result, unless it was a shortage. Never throws. */
 export function selfTest(): SelfTest {
-  result ??= testSys(getSys());
-  return result;
+  if (result !== undefined) return result;
+  const test = testSys(getSys());
+  if (test.ok || test.shortage === undefined) result = test;
+  return test;
 }
 
 /**
  * The system, proven to work.
  *
- * @throws HoldfastError ERR_HOLDFAST_NO_REAL_MEMORY, with the reason and what to do
+ * @throws HoldfastError ERR_HOLDFAST_NO_REAL_MEMORY, with the reason and what to do; ENOMEM, EMFILE, ENFILE, EINTR when it could not be
+ *         found out just now
  */
 export function needRealMemory(): Sys {
   const test = selfTest();
   if (test.ok) return test.sys;
+  if (test.shortage !== undefined) throw test.shortage;
   throw new HoldfastError('ERR_HOLDFAST_NO_REAL_MEMORY', `There is no real memory here: ${test.reason} ${test.remedy}`);
 }
 
@@ -49,6 +63,7 @@ export function testSys(sys: Sys | undefined): SelfTest {
       reason: `Node ${process.versions.node} cannot lay a SharedArrayBuffer over real memory: ${(error as Error).message}`,
       remedy:
         'Use another version of Node, or a sandbox that allows mmap, memfd_create and membarrier; until then, memory is shared between threads only.',
+      ...(isHoldfastError(error) && SHORTAGES.includes(error.code) && { shortage: error }),
     };
   }
 }

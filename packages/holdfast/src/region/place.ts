@@ -282,7 +282,9 @@ function barrierFlag(): number {
 export function defaultKind(name: string | undefined, path: string | undefined): BackingKind {
   if (path !== undefined) return 'file';
   if (name !== undefined) return 'shm';
-  return selfTest().ok ? 'memfd' : 'heap';
+  const test = selfTest();
+  if (!test.ok && test.shortage !== undefined) throw test.shortage;
+  return test.ok ? 'memfd' : 'heap';
 }
 
 function geometryOf(dataBytes: number, { participants, maps, pageBytes }: Shape): Geometry {

@@ -36,6 +36,20 @@ for (const [call, errno, skip] of steps)
     assert.equal(readdirSync('/proc/self/fd').length, before);
   });
 
+test('a shortage is no proof that there is no real memory: it is told as what it is, and not remembered', real, () => {
+  for (const [call, errno] of [
+    ['mmap', 'ENOMEM'],
+    ['memfd_create', 'EMFILE'],
+    ['memfd_create', 'EINTR'],
+  ] as const) {
+    const result = testSys(fakeSys(realCalls(), [{ call, errno, times: 10_000 }]));
+    assert.ok(!result.ok);
+    assert.equal(result.shortage?.code, errno);
+  }
+  const refused = testSys(fakeSys(realCalls(), [{ call: 'memfd_create', errno: 'ENOSYS' }]));
+  assert.ok(!refused.ok && refused.shortage === undefined);
+});
+
 test('a system that maps nothing is found out', real, () => {
   const calls = realCalls();
   const lying = fakeSys({ ...calls, mmap: (address) => address }, []);
