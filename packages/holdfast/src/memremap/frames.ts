@@ -352,7 +352,14 @@ export class Frames {
   ): boolean {
     const words = this.#words;
     const d = this.#index(frame);
-    if ((Atomics.load(words, d + STATE) & STATE_MASK) === NONE) return false; // nobody's; `map` clears it
+    // Plain: nobody is inside, and a grace period has passed since somebody was. Most pages are idle, and others wait meanwhile.
+    const found = words[d + STATE]!;
+    if ((found & STATE_MASK) === NONE) return false; // nobody's; `map` clears it
+    if ((found & ~MAP_MASK) === FREE && inFlight === 0) {
+      let bits = 0;
+      for (let i = d + HOLDERS; i < d + this.#stride; i++) bits |= words[i]!;
+      if (bits === 0) return false;
+    }
     const isBlock = this.state(frame) >= ALLOCATED;
     for (const slot of this.holders(frame)) {
       if (!isDead(slot)) continue;
