@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { P_EMPTY, P_STATE, PARCEL_WORDS } from '../../src/memremap/parcels.layout.ts';
 import type { ParcelName } from '../../src/memremap/parcels.ts';
-import { atEachStep, killAtEachStep } from '../support/interleave.ts';
+import { atEachStep, killAtEachStep, watch } from '../support/interleave.ts';
 import { type Member, outcome, World } from './world.ts';
 
 interface Scene {
@@ -340,5 +340,35 @@ describe('M34 X22: death before each step', () => {
         world.checkIdle(b);
       },
     );
+  });
+
+  test('of a receiver: who sends to it at any step of the recovery is refused, or the parcel is dropped with it', () => {
+    const seen = new Set<string>();
+    for (let step = 0; ; step++) {
+      const one = scene();
+      const { world, a, b, c, page } = one;
+      b.kill();
+      let isOver = true;
+      watch(
+        () => c.reap(),
+        (now) => {
+          if (now !== step) return;
+          isOver = false;
+          // At a closed gate it would wait, and the one who is to open it stands still.
+          if (Atomics.load(world.words, c.memory.parts.gate) !== 0) return;
+          seen.add(
+            outcome(() => {
+              a.holds.send(page, b.slot);
+              return 'sent';
+            }),
+          );
+        },
+      );
+      assert.equal(entries(one), 0, `step ${step}`);
+      a.put(page);
+      world.checkIdle(c);
+      if (isOver) break;
+    }
+    assert.deepEqual([...seen].sort(), ['ESRCH', 'sent']);
   });
 });
