@@ -12,12 +12,13 @@ import { explore } from './commands/explore.ts';
 import { list } from './commands/list.ts';
 import { reap } from './commands/reap.ts';
 import { replay } from './commands/replay.ts';
+import { robot } from './commands/robot.ts';
 import { show } from './commands/show.ts';
 import { topology } from './commands/topology.ts';
 import { nearest } from './nearest.ts';
 import { processTerminal, type Terminal } from './terminal.ts';
 
-const COMMANDS: readonly Command[] = [list, show, check, reap, destroy, demo, topology, replay, explore, doctor];
+const COMMANDS: readonly Command[] = [list, show, check, reap, destroy, demo, topology, replay, explore, robot, doctor];
 
 async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name = 'help', ...rest] = args;

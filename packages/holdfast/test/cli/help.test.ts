@@ -5,7 +5,19 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { holdfast } from './support.ts';
 
-const COMMANDS = ['list', 'show', 'check', 'reap', 'destroy', 'demo', 'topology', 'replay', 'explore', 'doctor'];
+const COMMANDS = [
+  'list',
+  'show',
+  'check',
+  'reap',
+  'destroy',
+  'demo',
+  'topology',
+  'replay',
+  'explore',
+  'robot',
+  'doctor',
+];
 
 test('every command has help with an example, under both spellings', async () => {
   for (const command of COMMANDS) {
@@ -56,6 +68,10 @@ const WRONG: [args: string[], sentence: RegExp][] = [
   [['destroy', 'a', '--timeout', '2147483648'], /--timeout takes a whole number/],
   [['destroy', 'a', '--resurrect', '--force'], /--resurrect brings a region back/],
   [['replay'], /needs a FILE/],
+  [['robot', 'x'], /does not know what to do with "x"/],
+  [['robot', '--minutes', '0'], /--minutes takes a whole number from 1 to \d+; got "0"/],
+  [['robot', '--faults', 'rain'], /--faults takes none, or some of kills,stops,calls,corrupt; got "rain"/],
+  [['robot', '--ending', 'sad'], /--ending takes quiet, destroy, revoke; got "sad"/],
   [['doctor', 'x'], /does not know what to do with "x"/],
   [['demo', 'a', 'b'], /does not know what to do with "b"/],
   [['demo', '--processes', '1'], /--processes takes a whole number from 2/],

@@ -21,6 +21,7 @@ const LAYERS = [
   'p2pdma',
   'index.ts',
   'kernel.ts',
+  'robot',
   'cli',
 ];
 /** Pairs in the order above that must not know each other all the same. */

@@ -1,0 +1,603 @@
+/**
+ * actor: one participant of a round. It attaches, does what it is told to, operation by operation, and knows what it holds.
+ *
+ * Every block that it takes is filled with a pattern made of the block's page and generation, and every block that it holds is read
+ * before it is put: a block that was freed under its holder, or given to two, shows.
+ */
+import { isHoldfastError } from '../errors.ts';
+import { CONTENT, POOLED } from '../memremap/holds.ts';
+import { makeMap } from '../memremap/make-map.ts';
+import type { MapWords } from '../memremap/memory.ts';
+import { getDevPagemap, MEMORY_KINDS, type PagemapRef } from '../memremap/memremap.ts';
+import * as M from '../memremap/pgmap.layout.ts';
+import { resurrect, teardownSync } from '../memremap/teardown.ts';
+import type { Hold } from '../region/hold.ts';
+import type { Ticket } from '../region/place.ts';
+import { Region } from '../region/region.ts';
+import {
+  type Board,
+  ENDING,
+  L_CHECKS,
+  L_OPERATIONS,
+  L_REFUSED,
+  L_TRACE,
+  L_TRACED,
+  L_WRONG,
+  MAIL,
+  PARCELS_EACH,
+  TRACE_LENGTH,
+} from './board.ts';
+import { setOperation } from './point.ts';
+import type { Random } from './random.ts';
+
+/** How a region is reached, by number: 0 is one of `alloc`, 1 a bare one, in which maps come and go. */
+export type Ways = readonly (Ticket | string)[];
+
+export interface World {
+  readonly board: Board;
+  readonly ways: Ways;
+  /** Number of the thread's line on the board. */
+  readonly thread: number;
+  /** Random words are being written into the control block: nothing is as it should be, and nothing may crash. */
+  readonly isCorrupt: boolean;
+  /** Whether system calls fail. */
+  readonly hasFailures: boolean;
+}
+
+/** Blocks that an actor holds at the most, of each region. */
+const HELD_MAX = 6;
+/** Pages of the bare region that a map of an actor has at the most. */
+const MAP_PAGES_MAX = 24;
+const PAGE_BITS = 10;
+const GENERATION_MASK = 0xfffff;
+const SERIAL_MASK = 0x3fffff;
+
+/** What may be answered to an operation, since others do what they do. */
+const EXPECTED = [
+  'ESTALE',
+  'ENOMEM',
+  'ENODEV',
+  'EBUSY',
+  'EALREADY',
+  'EDEADLK',
+  'ETIMEDOUT',
+  'ESRCH',
+  'EUSERS',
+  'ENOSPC',
+  'ENOENT',
+];
+const OF_CALLS = ['EMFILE', 'ENFILE', 'EINTR', 'ENOLCK'];
+
+/** One region as the actor has it. */
+interface Side {
+  readonly region: Region;
+  readonly mail: Int32Array;
+  readonly parcels: Int32Array;
+  readonly holds: Hold[];
+  readonly pins: PagemapRef[];
+  readonly pages: number[];
+}
+
+interface Operation {
+  readonly name: string;
+  /** Of which region. */
+  readonly side: 0 | 1;
+  readonly weight: number;
+  /** May wait for others. */
+  readonly isSlow?: boolean;
+}
+
+/** The operations, by the numbers that the board has. Numbers below 31. */
+export const OPERATIONS: readonly Operation[] = [
+  { name: 'attach', side: 0, weight: 0, isSlow: true },
+  { name: 'leave', side: 0, weight: 0, isSlow: true },
+  { name: 'alloc', side: 0, weight: 140 },
+  { name: 'alloc zeroed', side: 0, weight: 20 },
+  { name: 'hold', side: 0, weight: 120 },
+  { name: 'hold again', side: 0, weight: 40 },
+  { name: 'put', side: 0, weight: 160 },
+  { name: 'alloc each', side: 0, weight: 40 },
+  { name: 'send', side: 0, weight: 60 },
+  { name: 'receive', side: 0, weight: 80 },
+  { name: 'call back', side: 0, weight: 20 },
+  { name: 'look up', side: 0, weight: 30 },
+  { name: 'put look-up', side: 0, weight: 30 },
+  { name: 'reap', side: 0, weight: 10, isSlow: true },
+  { name: 'look around', side: 0, weight: 10 },
+  { name: 'exhaust', side: 0, weight: 2 },
+  { name: 'kill, bring back', side: 0, weight: 1, isSlow: true },
+  { name: 'make map', side: 1, weight: 60 },
+  { name: 'end map', side: 1, weight: 25, isSlow: true },
+  { name: 'kill map, bring back', side: 1, weight: 5, isSlow: true },
+  { name: 'alloc of a map', side: 1, weight: 80 },
+  { name: 'hold of a map', side: 1, weight: 60 },
+  { name: 'put of a map', side: 1, weight: 100 },
+  { name: 'get page', side: 1, weight: 60 },
+  { name: 'put page', side: 1, weight: 60 },
+  { name: 'look up a map', side: 1, weight: 30 },
+  { name: 'put a map', side: 1, weight: 30 },
+  { name: 'send of a map', side: 1, weight: 30 },
+  { name: 'receive of a map', side: 1, weight: 30 },
+  { name: 'alloc each of a map', side: 1, weight: 30 },
+  { name: 'reap maps', side: 1, weight: 10, isSlow: true },
+];
+export const ATTACH = 0;
+export const LEAVE = 1;
+
+const DECK = OPERATIONS.flatMap(({ weight }, number) => Array<number>(weight).fill(number));
+
+/** The pattern of a block: a word that fills it. */
+export function patternOf(page: number, generation: number): number {
+  return (Math.imul(page + 1, 0x9e3779b1) ^ Math.imul(generation + 1, 0x85ebca6b)) | 0;
+}
+
+/** The number of a random operation. */
+export function anyOperation(random: Random): number {
+  return random.pick(DECK);
+}
+
+export class Actor {
+  readonly #world: World;
+  readonly #random: Random;
+  readonly #line: Int32Array;
+  #sides: (Side | undefined)[] = [];
+  /** Regions that could not be attached to, any more. */
+  #isDone = false;
+
+  constructor(world: World, random: Random) {
+    this.#world = world;
+    this.#random = random;
+    this.#line = world.board.line(world.thread);
+  }
+
+  /** Whether there is nothing left to work on. */
+  get isDone(): boolean {
+    return this.#isDone || (this.#sides.length > 0 && this.#sides.every((side) => side === undefined));
+  }
+
+  /** Whether it is attached to the region of the operation. */
+  can(operation: number): boolean {
+    return operation <= LEAVE || this.#sides[OPERATIONS[operation]!.side] !== undefined;
+  }
+
+  /**
+   * Does one operation. What may be refused is no failure.
+   *
+   * @throws whatever must not happen
+   */
+  step(operation: number): void {
+    const line = this.#line;
+    line[L_TRACE + (line[L_TRACED]!++ & (TRACE_LENGTH - 1))] = operation + 1;
+    line[L_OPERATIONS]!++;
+    setOperation(operation);
+    try {
+      this.#do(operation);
+    } catch (error) {
+      this.#refused(error);
+    }
+  }
+
+  /** Reads all that it holds. */
+  checkAll(): void {
+    for (const side of this.#sides) for (const hold of side?.holds ?? []) this.#check(side!, hold);
+  }
+
+  /** What it holds, for the message of a failure. */
+  describe(): string {
+    return this.#sides
+      .map(
+        (side) =>
+          side &&
+          `slot ${side.region.slot}: ${side.holds.map(({ handle }) => `${handle.page}/${handle.generation}`).join(' ')}`,
+      )
+      .join('; ');
+  }
+
+  #refused(error: unknown): void {
+    const errors = flat(error);
+    for (const one of errors) {
+      const { code } = one as { code?: string };
+      const isKnown =
+        isHoldfastError(one) &&
+        (this.#world.isCorrupt || EXPECTED.includes(code!) || (this.#world.hasFailures && OF_CALLS.includes(code!)));
+      if (!isKnown) throw error;
+    }
+    this.#line[L_REFUSED]!++;
+    const isGone = errors.some((one) => isHoldfastError(one, 'ENODEV'));
+    const side = this.#sides[0];
+    if (!isGone || side === undefined || side.region.state === 'bare') return;
+    this.#afterKill(side);
+  }
+
+  /** The region was killed: by one who brings it back, by one who died in that, or for good. */
+  #afterKill(side: Side): void {
+    const { region } = side;
+    if (region.state === 'gone') {
+      this.#sides[0] = undefined;
+      return;
+    }
+    if (this.#world.board.phase === ENDING) {
+      while (side.pins.length > 0) side.pins.pop()!.put();
+      while (side.holds.length > 0) this.#drop(side, 0);
+      return;
+    }
+    // One of several; the others go on meanwhile, and are refused.
+    if (!this.#random.chance(6)) return;
+    try {
+      region.resurrect();
+    } catch (error) {
+      const codes = ['EINVAL', 'EALREADY', 'ENODEV', 'ETIMEDOUT', ...(this.#world.hasFailures ? OF_CALLS : [])];
+      if (!this.#world.isCorrupt && !codes.includes((error as { code: string }).code)) throw error;
+    }
+  }
+
+  #do(operation: number): void {
+    if (operation === ATTACH) {
+      this.#attach();
+      return;
+    }
+    if (operation === LEAVE) {
+      this.#leave();
+      return;
+    }
+    const side = this.#sides[OPERATIONS[operation]!.side];
+    if (side === undefined) return;
+    const random = this.#random;
+    const { region, holds, pins } = side;
+    const { memory } = region.attachment;
+    switch (OPERATIONS[operation]!.name) {
+      case 'alloc':
+      case 'alloc of a map':
+        this.#alloc(side, 1 + random.below(random.chance(8) ? 9 : 3), false);
+        return;
+      case 'alloc zeroed':
+        this.#alloc(side, 1 + random.below(2), true);
+        return;
+      case 'hold':
+      case 'hold of a map': {
+        const word = Atomics.load(side.mail, random.below(MAIL)) - 1;
+        if (word < 0 || this.#makeRoom(side)) return;
+        const page = word & ((1 << PAGE_BITS) - 1);
+        holds.push(
+          this.#checked(
+            side,
+            region.hold({ region: region.id.slice(0, 8), page, generation: word >>> PAGE_BITS, size: 0 }),
+          ),
+        );
+        return;
+      }
+      case 'hold again':
+        if (holds.length === 0 || this.#makeRoom(side)) return;
+        holds.push(this.#checked(side, region.hold(random.pick(holds).handle)));
+        return;
+      case 'put':
+      case 'put of a map':
+        if (holds.length > 0) this.#drop(side, random.below(holds.length));
+        return;
+      case 'alloc each':
+      case 'alloc each of a map':
+        this.#allocEach(side, 1 + random.below(4));
+        return;
+      case 'send':
+      case 'send of a map':
+        this.#send(side);
+        return;
+      case 'receive':
+      case 'receive of a map':
+        this.#receive(side);
+        return;
+      case 'call back':
+        region.attachment.holds.dropParcels(({ from }) => from === region.slot);
+        return;
+      case 'look up':
+      case 'look up a map': {
+        if (pins.length >= 3) {
+          pins.shift()!.put();
+          return;
+        }
+        const ref = getDevPagemap(region.attachment, random.below(memory.parts.frames.count));
+        if (ref !== undefined) pins.push(ref);
+        return;
+      }
+      case 'put look-up':
+      case 'put a map':
+        pins.pop()?.put();
+        return;
+      case 'reap':
+      case 'reap maps':
+        region.reap();
+        return;
+      case 'look around':
+        region.holders();
+        region.participants();
+        region.blocks();
+        region.parcels();
+        return;
+      case 'exhaust':
+        this.#exhaust(side);
+        return;
+      case 'kill, bring back':
+        this.#killRegion(side);
+        return;
+      case 'make map':
+        this.#makeMap(side);
+        return;
+      case 'end map':
+        this.#endMap(side, false);
+        return;
+      case 'kill map, bring back':
+        this.#endMap(side, true);
+        return;
+      case 'get page': {
+        const page = random.below(memory.parts.frames.count);
+        if (side.pages.length >= HELD_MAX) return;
+        const isPlain = (map: MapWords): boolean =>
+          memory.covers(map, page) && memory.isLive(map) && (memory.get(map, M.M_KIND) & (POOLED | CONTENT)) === 0;
+        if (!memory.parts.maps.some(isPlain)) return;
+        try {
+          region.attachment.holds.getPage(page);
+          side.pages.push(page);
+        } catch (error) {
+          // The map may have become one of the pool's.
+          if (!isHoldfastError(error, 'EINVAL')) throw error;
+        }
+        return;
+      }
+      case 'put page':
+        if (side.pages.length > 0)
+          region.attachment.holds.put(side.pages.splice(random.below(side.pages.length), 1)[0]!);
+        return;
+      default:
+        throw new Error(`there is no operation ${operation}`);
+    }
+  }
+
+  #attach(): void {
+    const { ways, board } = this.#world;
+    const dice = this.#random.below(10);
+    const wanted = dice < 5 ? [0] : dice < 8 ? [1] : [0, 1];
+    this.#sides = [undefined, undefined];
+    for (const number of wanted) {
+      const way = ways[number];
+      if (way === undefined) continue;
+      try {
+        const region = Region.attach(way as Ticket, { title: `robot ${this.#world.thread}` });
+        this.#sides[number] = {
+          region,
+          mail: board.mail(number),
+          parcels: board.parcels(number),
+          holds: [],
+          pins: [],
+          pages: [],
+        };
+      } catch (error) {
+        // Gone, or in the middle of it: its file has no name any more, and a ticket leads nowhere.
+        if (isHoldfastError(error, 'ENOENT') || isHoldfastError(error, 'ENODEV')) this.#isDone = true;
+        throw error;
+      }
+    }
+  }
+
+  #leave(): void {
+    const errors: unknown[] = [];
+    for (const [number, side] of this.#sides.entries()) {
+      if (side === undefined) continue;
+      this.#sides[number] = undefined;
+      for (const hold of side.holds) this.#check(side, hold);
+      try {
+        side.region.detach();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, 'leaving');
+  }
+
+  /** Whether there was no room in the hand, and something was put. */
+  #makeRoom(side: Side): boolean {
+    if (side.holds.length < HELD_MAX) return false;
+    this.#drop(side, this.#random.below(side.holds.length));
+    return true;
+  }
+
+  #alloc(side: Side, pages: number, zero: boolean): void {
+    if (this.#makeRoom(side)) return;
+    const { region } = side;
+    const hold = region.alloc(pages * region.pageSize - this.#random.below(100) * 4, { zero });
+    if (zero && wordsOf(hold).some((word) => word !== 0) && !this.#isVoid(side)) this.#wrong(side, hold, 'is not zero');
+    this.#fill(side, hold);
+  }
+
+  /** Writes the pattern and lets others find the block. */
+  #fill(side: Side, hold: Hold): void {
+    const { page, generation } = hold.handle;
+    wordsOf(hold).fill(patternOf(page, generation));
+    side.holds.push(hold);
+    // The block is whole before its handle can be found.
+    if (page < 1 << PAGE_BITS && generation <= GENERATION_MASK) {
+      Atomics.store(side.mail, this.#random.below(MAIL), ((generation << PAGE_BITS) | page) + 1);
+    }
+  }
+
+  #allocEach(side: Side, pages: number): void {
+    if (side.holds.length + pages > HELD_MAX) {
+      this.#makeRoom(side);
+      return;
+    }
+    const { region } = side;
+    const { holds, memory } = region.attachment;
+    const first = holds.allocEach(pages);
+    if (first < 0) return;
+    for (let page = first; page < first + pages; page++) {
+      // The same hold as an object: one more, and the nameless one put.
+      const handle = { region: region.id.slice(0, 8), page, generation: memory.parts.frames.generation(page), size: 0 };
+      let hold: Hold | undefined;
+      try {
+        hold = region.hold(handle);
+      } finally {
+        if (hold !== undefined || holds.depth(page) > 0) holds.put(page);
+      }
+      this.#fill(side, hold);
+    }
+  }
+
+  #send(side: Side): void {
+    const { region, holds } = side;
+    if (holds.length === 0) return;
+    const used = region.attachment.memory.parts.participants.used();
+    const to = this.#random.pick(used.length === 0 ? [0] : used);
+    const at = this.#random.below(holds.length);
+    const { parcel, serial } = holds[at]!.send(to);
+    if (this.#random.chance(2)) this.#drop(side, at);
+    // A message that is lost, now and then: the parcel ends with its receiver.
+    const word = (((serial & SERIAL_MASK) << 8) | parcel) + 1;
+    if (!this.#random.chance(10))
+      Atomics.store(side.parcels, to * PARCELS_EACH + this.#random.below(PARCELS_EACH), word | 0);
+  }
+
+  #receive(side: Side): void {
+    const { region, holds } = side;
+    const at = region.slot * PARCELS_EACH + this.#random.below(PARCELS_EACH);
+    const word = Atomics.exchange(side.parcels, at, 0);
+    if (word === 0 || this.#makeRoom(side)) return;
+    const parcel = (word - 1) & 0xff;
+    const serial = (word - 1) >>> 8;
+    const to = region.slot;
+    const name = { region: region.id.slice(0, 8), page: 0, generation: 0, size: 0, to, parcel, serial };
+    holds.push(this.#checked(side, region.receive(name)));
+  }
+
+  #exhaust(side: Side): void {
+    const { region } = side;
+    const taken: Hold[] = [];
+    try {
+      for (let pages = 8; pages > 0; pages >>= 1) {
+        for (let tries = 0; tries < 200; tries++) taken.push(region.alloc(pages * region.pageSize));
+      }
+    } finally {
+      for (const hold of taken) if (hold.isHeld) hold.put();
+    }
+  }
+
+  /** Kills the region under everybody's hands, and brings it back. The controller holds a page, so it does not drain. */
+  #killRegion(side: Side): void {
+    if (this.#world.board.phase === ENDING) return;
+    while (side.pins.length > 0) side.pins.pop()!.put();
+    while (side.holds.length > 0) this.#drop(side, 0);
+    const { region } = side;
+    try {
+      region.destroySync({ timeoutMs: this.#random.below(3) });
+    } catch (error) {
+      if (!isHoldfastError(error, 'EBUSY')) throw error;
+      try {
+        region.resurrect();
+      } catch (second) {
+        if (!isHoldfastError(second, 'EINVAL')) throw second; // somebody else was faster
+      }
+    }
+  }
+
+  #makeMap(side: Side): void {
+    const random = this.#random;
+    const { memory, chunkPages } = side.region.attachment;
+    const pages = memory.parts.frames.count;
+    const count = 1 + random.below(MAP_PAGES_MAX);
+    const first = random.below(pages - count);
+    const kind = MEMORY_KINDS.generic | (random.chance(3) ? 0 : POOLED);
+    const altReserve = random.chance(6) ? random.below(Math.min(count, 3)) : 0;
+    // Content that was there first: nobody asks for it here, and it goes with the map.
+    const content = random.chance(6)
+      ? { blockPages: 2, bytes: (count - altReserve) * side.region.pageSize }
+      : undefined;
+    const plain = content === undefined ? kind : MEMORY_KINDS.fsdax;
+    const map = makeMap(memory, { first, count, kind: plain, owner: 1, altReserve, altFree: 0 }, chunkPages, content);
+    if (random.chance(3)) side.region.attachment.holds.onPageFree(map, () => {});
+  }
+
+  /** Tears a map down: of its own, or one whose maker has died, or any; or kills it only and brings it back. */
+  #endMap(side: Side, again: boolean): void {
+    const { region, pins, holds, pages } = side;
+    const { memory, holds: taken } = region.attachment;
+    const random = this.#random;
+    // Whoever holds something of it would wait for itself.
+    while (pins.length > 0) pins.pop()!.put();
+    while (pages.length > 0) taken.put(pages.pop()!);
+    while (holds.length > 0) this.#drop(side, 0);
+    const there = memory.parts.maps.filter((map) => memory.state(map) >= M.M_LIVE && memory.state(map) < M.M_GONE);
+    if (there.length === 0) return;
+    const map = random.pick(there);
+    try {
+      teardownSync(memory, taken, [map], {}, { timeoutMs: again ? 0 : random.below(random.chance(8) ? 40 : 3) });
+    } catch (error) {
+      if (!isHoldfastError(error, 'EBUSY') || !(again || random.chance(2))) throw error;
+      try {
+        resurrect(memory, [map]);
+      } catch (second) {
+        if (!isHoldfastError(second, 'EINVAL')) throw second;
+      }
+    }
+  }
+
+  #drop(side: Side, at: number): void {
+    const { holds } = side;
+    const hold = holds[at]!;
+    holds[at] = holds[holds.length - 1]!;
+    holds.pop();
+    this.#check(side, hold);
+    hold.put();
+  }
+
+  #checked(side: Side, hold: Hold): Hold {
+    this.#check(side, hold);
+    return hold;
+  }
+
+  #check(side: Side, hold: Hold): void {
+    if (this.#isVoid(side)) return;
+    let words: Int32Array;
+    try {
+      words = wordsOf(hold);
+    } catch (error) {
+      if (isHoldfastError(error, 'ENODEV')) return; // taken by force meanwhile
+      throw error;
+    }
+    const { page, generation } = hold.handle;
+    const expected = patternOf(page, generation);
+    this.#line[L_CHECKS]!++;
+    for (let i = 0; i < words.length; i++) {
+      if (words[i] === expected) continue;
+      if (!this.#isVoid(side))
+        this.#wrong(side, hold, `has ${words[i]!.toString(16)} at word ${i}, not ${expected.toString(16)}`);
+      return;
+    }
+  }
+
+  /** Whether views may read zeros by now. */
+  #isVoid(side: Side): boolean {
+    if (this.#world.isCorrupt) return true;
+    const { memory } = side.region.attachment;
+    if (side !== this.#sides[0] && side.region.state === 'bare') return false;
+    const map = memory.parts.maps[0]!;
+    return memory.get(map, M.M_FORCED) === 1 || memory.state(map) >= M.M_CLEANED;
+  }
+
+  #wrong(side: Side, hold: Hold, what: string): void {
+    this.#line[L_WRONG]!++;
+    const { page, generation } = hold.handle;
+    const now = JSON.stringify(side.region.attachment.memory.parts.frames.describe(page));
+    throw new WrongContent(`block ${page}, generation ${generation}, ${what}; its descriptor says ${now}`);
+  }
+}
+
+/** The errors in an error. */
+function flat(error: unknown): unknown[] {
+  return error instanceof AggregateError ? (error.errors as unknown[]).flatMap(flat) : [error];
+}
+
+/** A block does not show what was written. */
+export class WrongContent extends Error {}
+
+function wordsOf(hold: Hold): Int32Array {
+  const { buffer, byteOffset, byteLength } = hold.bytes;
+  return new Int32Array(buffer, byteOffset, byteLength >>> 2);
+}

@@ -1,0 +1,130 @@
+/**
+ * board: what the parts of a robot share beside the regions under test: what to do, what was done, who died where. A file in /dev/shm
+ * mapped by all, so that the count of the dead is not lost with the dead.
+ *
+ *   PHASE            WORK, ENDING: operate; REST: come to rest with all you hold; RELEASE: put everything and leave
+ *   lines            one a thread: lives that are left, counts, its latest operations
+ *   kills, passed    one word a kill point: deaths there; the operations (bits) that pass it
+ *   mail             handles and parcels on their way
+ */
+import { createFile, mapSegments, openPath, type Segments } from '../mem/index.ts';
+
+export const PHASE = 0;
+export const WORK = 0;
+export const REST = 1;
+export const RELEASE = 2;
+/** As WORK, while the region is being taken away: nobody brings it back. */
+export const ENDING = 3;
+/** Deaths by kind, see {@link KILLS}. */
+export const KILL_KINDS = 1;
+export const KILLS = ['cut', 'thread', 'thread at random', 'process', 'process at random'] as const;
+const HEAD = 16;
+
+export const LINE = 128;
+export const LINES = 64;
+/** Lives that the thread has still to begin. */
+export const L_LIVES = 0;
+export const L_OPERATIONS = 1;
+export const L_CHECKS = 2;
+export const L_REFUSED = 3;
+export const L_FAILED_CALLS = 4;
+export const L_WRONG = 5;
+export const L_TRACED = 6;
+export const L_TRACE = 64;
+export const TRACE_LENGTH = 64;
+
+/** Words of mail of one region: a handle each. */
+export const MAIL = 64;
+/** For each slot the latest parcels that were sent to it. */
+export const PARCELS_EACH = 4;
+const PARCEL_MAIL = 256 * PARCELS_EACH;
+
+export const REGIONS = 2;
+
+export class Board {
+  readonly words: Int32Array;
+  readonly points: number;
+  readonly kills: Int32Array;
+  readonly passed: Int32Array;
+  readonly buffer: SharedArrayBuffer;
+
+  constructor(buffer: SharedArrayBuffer, points: number) {
+    this.buffer = buffer;
+    this.words = new Int32Array(buffer, 0, bytesFor(points) / 4);
+    this.points = points;
+    const at = HEAD + LINES * LINE;
+    this.kills = this.words.subarray(at, at + points);
+    this.passed = this.words.subarray(at + points, at + 2 * points);
+  }
+
+  get phase(): number {
+    return Atomics.load(this.words, PHASE);
+  }
+
+  set phase(phase: number) {
+    Atomics.store(this.words, PHASE, phase);
+    Atomics.notify(this.words, PHASE);
+  }
+
+  line(thread: number): Int32Array {
+    return this.words.subarray(HEAD + thread * LINE, HEAD + (thread + 1) * LINE);
+  }
+
+  mail(region: number): Int32Array {
+    const at = this.#mailAt(region);
+    return this.words.subarray(at, at + MAIL);
+  }
+
+  parcels(region: number): Int32Array {
+    const at = this.#mailAt(region) + MAIL;
+    return this.words.subarray(at, at + PARCEL_MAIL);
+  }
+
+  /** Counts a death, at a point or (-1) anywhere. Called by the one that dies, right before. */
+  died(kind: (typeof KILLS)[number], point: number): void {
+    Atomics.add(this.words, KILL_KINDS + KILLS.indexOf(kind), 1);
+    if (point >= 0) Atomics.add(this.kills, point, 1);
+  }
+
+  /** Empties what belongs to one round. */
+  clear(): void {
+    this.words.fill(0, HEAD, HEAD + LINES * LINE);
+    this.words.fill(0, this.#mailAt(0), this.words.length);
+  }
+
+  #mailAt(region: number): number {
+    return HEAD + LINES * LINE + 2 * this.points + region * (MAIL + PARCEL_MAIL);
+  }
+}
+
+/** Bytes of the board of a build with so many points. */
+export function bytesFor(points: number): number {
+  return (HEAD + LINES * LINE + 2 * points + REGIONS * (MAIL + PARCEL_MAIL)) * 4;
+}
+
+/** A board in a file, for other processes to find. */
+export function createBoard(path: string, points: number): { board: Board; remove: () => void } {
+  const backing = createFile(path, bytesFor(points));
+  const segments = mapSegments(backing, 0, backing.sizeBytes);
+  backing.publish();
+  return {
+    board: new Board(segments.buffers[0]!, points),
+    remove: () => {
+      backing.unlink();
+      backing.close();
+      segments.revoke();
+    },
+  };
+}
+
+/** The board of another process. */
+export function openBoard(path: string, points: number): Board {
+  const backing = openPath(path, { writable: true });
+  let segments: Segments;
+  try {
+    segments = mapSegments(backing, 0, backing.sizeBytes);
+  } finally {
+    backing.close();
+  }
+  return new Board(segments.buffers[0]!, points);
+}

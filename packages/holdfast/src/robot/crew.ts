@@ -1,0 +1,137 @@
+/**
+ * crew: the processes of a robot, kept from round to round; who dies is replaced.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import type { ProcessAnswer, ProcessOrder } from './process.ts';
+
+/** What went wrong in a process. */
+export class CrewFailure extends Error {}
+
+interface Member {
+  readonly child: ChildProcess;
+  did: string;
+}
+
+export class Crew {
+  readonly #program: string;
+  readonly #board: { path: string; points: number };
+  readonly #members: (Member | undefined)[] = [];
+  #order: ProcessOrder | undefined;
+  #failure: Error | undefined;
+  #wake: () => void = () => {};
+  /** How many processes of a round there are. */
+  #size = 0;
+  #isClosed = false;
+
+  constructor(program: string, board: { path: string; points: number }) {
+    this.#program = program;
+    this.#board = board;
+  }
+
+  /** Begins a round with `size` processes. */
+  begin(size: number, order: ProcessOrder): void {
+    this.#size = size;
+    this.#order = order;
+    this.#failure = undefined;
+    for (let number = 0; number < size; number++) this.#start(number);
+  }
+
+  /** The round is over: nobody is replaced until the next one. */
+  end(): void {
+    this.#order = undefined;
+  }
+
+  /** Processes that are there. */
+  get pids(): number[] {
+    return this.#members.slice(0, this.#size).flatMap((member) => member?.child.pid ?? []);
+  }
+
+  /**
+   * Waits until every process has got there.
+   *
+   * @returns false when the time was over first
+   * @throws CrewFailure
+   */
+  async all(did: 'work' | 'rest' | 'release', timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+    const until = Date.now() + timeoutMs;
+    for (;;) {
+      if (this.#failure !== undefined) throw this.#failure;
+      signal.throwIfAborted();
+      const there = this.#members.slice(0, this.#size);
+      if (there.length === this.#size && there.every((member) => member?.did === did)) return true;
+      const left = until - Date.now();
+      if (left <= 0) return false;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(done, Math.min(left, 200));
+        function done(): void {
+          clearTimeout(timer);
+          resolve();
+        }
+        this.#wake = done;
+      });
+    }
+  }
+
+  /** Sends a signal to a process. */
+  kill(pid: number, signal: NodeJS.Signals): void {
+    this.#members.find((member) => member?.child.pid === pid)?.child.kill(signal);
+  }
+
+  /** Ends all processes, for good or to start anew. */
+  async close(forGood = true): Promise<void> {
+    this.#isClosed = true;
+    const ends = this.#members.flatMap((member) => {
+      if (member === undefined || member.child.exitCode !== null || member.child.signalCode !== null) return [];
+      const end = new Promise((resolve) => member.child.once('exit', resolve));
+      member.child.kill('SIGKILL');
+      return [end];
+    });
+    this.#members.length = 0;
+    await Promise.all(ends);
+    this.#isClosed = !forGood ? false : this.#isClosed;
+  }
+
+  #start(number: number): void {
+    const member = this.#members[number];
+    if (member !== undefined) {
+      member.did = '';
+      member.child.send(this.#order!, ignore);
+      return;
+    }
+    const child = fork(this.#program, [], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      execArgv: [],
+      env: { ...process.env, NODE_OPTIONS: '' },
+      serialization: 'advanced',
+    });
+    const fresh: Member = { child, did: '' };
+    this.#members[number] = fresh;
+    let stderr = '';
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      stderr = (stderr + text).slice(-4000);
+    });
+    child.on('message', (answer: ProcessAnswer) => {
+      if ('failed' in answer) this.#fail(new CrewFailure(answer.failed.message, { cause: answer.failed }));
+      else if (answer.did === 'start') child.send(this.#order!, ignore);
+      else fresh.did = answer.did;
+      this.#wake();
+    });
+    child.on('exit', (code, signal) => {
+      if (this.#members[number] !== fresh) return;
+      this.#members[number] = undefined;
+      if (this.#isClosed) return;
+      if (signal !== 'SIGKILL') {
+        this.#fail(new CrewFailure(`a process ended with ${signal ?? `code ${code}`}: ${stderr.trim()}`));
+      }
+      if (this.#order !== undefined && number < this.#size) this.#start(number);
+      this.#wake();
+    });
+    child.send({ board: this.#board.path, points: this.#board.points, number } satisfies ProcessOrder, ignore);
+  }
+
+  #fail(failure: Error): void {
+    this.#failure ??= failure;
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,167 @@
+/**
+ * process: one process of the robot. Starts its threads, starts those anew that died, and passes on what they answer.
+ */
+import { Worker } from 'node:worker_threads';
+import { Region } from '../region/region.ts';
+import { type Board, ENDING, openBoard, WORK } from './board.ts';
+import { Random } from './random.ts';
+import { isSteady, type RoundSpec } from './spec.ts';
+import type { ThreadAnswer, ThreadRound, ThreadStart } from './thread.ts';
+
+/** What a process is told. */
+export type ProcessOrder =
+  | { readonly board: string; readonly points: number; readonly number: number }
+  | { readonly round: RoundSpec; readonly paths: readonly string[] };
+
+/** What it answers: how far all of its threads are, or what went wrong. */
+export type ProcessAnswer =
+  | { readonly did: 'start' | 'work' | 'rest' | 'release' }
+  | Extract<ThreadAnswer, { failed: unknown }>;
+
+interface Thread {
+  readonly worker: Worker;
+  did: string;
+  /** Whether it may be ended. */
+  isLoaded: boolean;
+}
+
+const THREADS_MAX = 8;
+const LOOK_MS = 5;
+
+let board: Board;
+let points = 0;
+let number = 0;
+let births = 0;
+let round: { order: ThreadRound; spec: RoundSpec; regions: Region[] } | undefined;
+const threads: (Thread | undefined)[] = [];
+
+process.on('message', (order: ProcessOrder) => {
+  if ('board' in order) {
+    board = openBoard(order.board, order.points);
+    ({ points, number } = order);
+    births = process.pid * 1000;
+    tell({ did: 'start' });
+    return;
+  }
+  begin(order.round, order.paths);
+});
+process.on('disconnect', () => process.exit());
+
+function tell(what: ProcessAnswer): void {
+  process.send!(what);
+}
+
+/** Each round anew, whoever was there before. */
+function begin(spec: RoundSpec, paths: readonly string[]): void {
+  const regions: Region[] = [];
+  // Threads share what the process has mapped, by ticket, or map it for themselves.
+  const random = new Random(spec.seed * 31 + number);
+  const ways = paths.map((path) => {
+    if (random.chance(5)) return path;
+    try {
+      const region = Region.attach(path, { title: `robot process ${number}` });
+      regions.push(region);
+      return region.ticket();
+    } catch {
+      return path; // no slot is left, or it is going already
+    }
+  });
+  const isCorrupt = spec.faults.includes('corrupt');
+  const order = {
+    seed: spec.seed,
+    ways,
+    isSteady: false,
+    operations: spec.operations,
+    isCorrupt,
+    hasFailures: false,
+  };
+  round = { order, spec, regions };
+  for (let index = 0; index < Math.min(spec.threads, THREADS_MAX); index++) start(index);
+  for (let index = spec.threads; index < threads.length; index++) stop(index);
+  if (spec.faults.includes('kills')) void terminateSome(round, random);
+}
+
+function start(index: number): void {
+  const { order, spec } = round!;
+  const thread = threads[index] ?? fresh(index);
+  threads[index] = thread;
+  thread.did = '';
+  const hasFailures = spec.faults.includes('calls') && index % 2 === 0;
+  thread.worker.postMessage({ ...order, isSteady: isSteady(spec, index), hasFailures } satisfies ThreadRound);
+}
+
+function fresh(index: number): Thread {
+  const workerData: ThreadStart = {
+    board: board.buffer,
+    points,
+    thread: number * THREADS_MAX + index,
+    birth: births++,
+  };
+  const worker = new Worker(new URL('./thread.js', import.meta.url), { workerData });
+  const thread: Thread = { worker, did: '', isLoaded: false };
+  worker.on('message', (what: ThreadAnswer) => {
+    if ('failed' in what) tell(what);
+    else if (what.did === 'load') thread.isLoaded = true;
+    else {
+      thread.did = what.did;
+      settle(what.did);
+    }
+  });
+  worker.on('error', ({ message, stack = '' }: Error) =>
+    tell({ failed: { message: `a thread ended: ${message}`, stack } }),
+  );
+  worker.on('exit', () => {
+    if (threads[index] !== thread) return;
+    threads[index] = undefined;
+    if (round === undefined) return;
+    const { phase } = board;
+    if (phase === WORK || phase === ENDING) start(index);
+    else for (const did of ['work', 'rest', 'release'] as const) settle(did);
+  });
+  return thread;
+}
+
+function stop(index: number): void {
+  const thread = threads[index];
+  threads[index] = undefined;
+  void thread?.worker.terminate();
+}
+
+/** Tells when all threads that live have got there. */
+function settle(did: 'work' | 'rest' | 'release'): void {
+  if (round === undefined || told.has(did)) return;
+  if (!threads.every((thread) => thread === undefined || thread.did === did)) return;
+  if (did !== 'release') {
+    if (did === 'rest') told.delete('work');
+    told.add(did);
+    tell({ did });
+    return;
+  }
+  told.clear();
+  for (const region of round.regions) {
+    try {
+      region.detach();
+    } catch (error) {
+      if (!round.order.isCorrupt) throw error;
+    }
+  }
+  round = undefined;
+  tell({ did });
+}
+
+const told = new Set<string>();
+
+/** Ends threads at random moments. */
+async function terminateSome(of: NonNullable<typeof round>, random: Random): Promise<void> {
+  while (round === of) {
+    await new Promise((resolve) => setTimeout(resolve, 100 + random.below(1500)));
+    const { phase } = board;
+    if (round !== of || (phase !== WORK && phase !== ENDING)) continue;
+    const thread = threads[random.below(of.spec.threads)];
+    if (thread === undefined || !thread.isLoaded) continue;
+    board.died('thread at random', -1);
+    await thread.worker.terminate();
+  }
+}
+
+setInterval(() => {}, LOOK_MS * 1000);
