@@ -594,6 +594,21 @@ function flat(error: unknown): unknown[] {
   return error instanceof AggregateError ? (error.errors as unknown[]).flatMap(flat) : [error];
 }
 
+/** What went wrong in a participant, as text. */
+export interface Wrong {
+  readonly message: string;
+  readonly stack: string;
+}
+
+/** @param of whoever it happened to */
+export function wrongOf(error: unknown, of: Actor | undefined): Wrong {
+  const { message, stack = '', cause } = error as Error;
+  const inner = error instanceof AggregateError ? error.errors.map((one) => `\n  ${(one as Error).stack}`) : [];
+  const why = cause instanceof Error ? `\n  caused by ${cause.stack}` : '';
+  const held = of === undefined ? '' : `\n  it had ${of.describe()}`;
+  return { message, stack: `${stack}${inner.join('')}${why}${held}` };
+}
+
 /** A block does not show what was written. */
 export class WrongContent extends Error {}
 

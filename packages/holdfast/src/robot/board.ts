@@ -17,12 +17,21 @@ export const RELEASE = 2;
 export const ENDING = 3;
 /** Deaths by kind, see {@link KILLS}. */
 export const KILL_KINDS = 1;
-export const KILLS = ['cut', 'thread', 'thread at random', 'process', 'process at random'] as const;
+export const KILLS = [
+  'process',
+  'process at random',
+  'thread',
+  'thread at random',
+  'process of threads',
+  'process of threads at random',
+] as const;
 const HEAD = 16;
 
+/** Threads of a process, as far as lines go. */
+export const THREADS_MAX = 8;
 export const LINE = 128;
 export const LINES = 64;
-/** Lives that the thread has still to begin. */
+/** Lives that the thread, or copies of the process, have still to begin. */
 export const L_LIVES = 0;
 export const L_OPERATIONS = 1;
 export const L_CHECKS = 2;
@@ -30,6 +39,8 @@ export const L_REFUSED = 3;
 export const L_FAILED_CALLS = 4;
 export const L_WRONG = 5;
 export const L_TRACED = 6;
+/** How far a copy is, see `zygote`. */
+export const L_STAGE = 7;
 export const L_TRACE = 64;
 export const TRACE_LENGTH = 64;
 

@@ -12,7 +12,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HoldfastError } from '../errors.ts';
 import { KOFFI_PACKAGE } from '../sys/koffi.ts';
-import { addAlive, addPoints } from './points.ts';
+import { addPoints } from './points.ts';
 
 /** The protocols: what has kill points. */
 export const CHECKED = [
@@ -53,14 +53,11 @@ export interface Build {
   /** Names what was rewritten: numbers of points go with it. */
   readonly id: string;
   readonly points: readonly Point[];
-  /** The program of a process of the robot. */
-  readonly program: string;
+  /** Where the programs of the robot's processes are. */
+  readonly programs: string;
   /** Removes it. Idempotent. */
   remove(): void;
 }
-
-/** What has to go on after a participant was cut off, or is what cuts. */
-const BEYOND = ['robot/thread', 'robot/point'];
 
 /** Changes a source before it is rewritten, to see whether the robot notices. */
 export type Sabotage = (file: string, source: string) => string;
@@ -89,17 +86,15 @@ export function makeBuild(sabotage: Sabotage = (_, source) => source): Build {
       const name = file.replace(/\.js$/, '');
       const original = readFileSync(join(SOURCES, file), 'utf8');
       let source = sabotage(name, original);
-      const path = relative(dirname(file), 'robot/point.js');
-      const runtime = path.startsWith('.') ? path : `./${path}`;
       if ((CHECKED as readonly string[]).includes(name)) {
-        const rewritten = addPoints(source, points.length, runtime);
+        const rewritten = addPoints(source, points.length, relative(dirname(file), 'robot/point.js'));
         const placeOf = places(file);
         for (const { line, column } of rewritten.points) {
           points.push({ number: points.length, ...placeOf(line, column) });
         }
         hash.update(source);
         source = rewritten.code;
-      } else if (!BEYOND.includes(name) && /\btry\b/.test(source)) source = addAlive(source, runtime);
+      }
       if (name === 'sys/index') source = withFailures(source);
       const target = join(directory, 'src', file);
       mkdirSync(dirname(target), { recursive: true });
@@ -110,7 +105,7 @@ export function makeBuild(sabotage: Sabotage = (_, source) => source): Build {
     return {
       id: hash.digest('hex').slice(0, 16),
       points,
-      program: join(directory, 'src/robot/process.js'),
+      programs: join(directory, 'src/robot'),
       remove,
     };
   } catch (error) {

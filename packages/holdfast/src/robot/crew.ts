@@ -2,7 +2,10 @@
  * crew: the processes of a robot, kept from round to round; who dies is replaced.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { join } from 'node:path';
+import { FORKABLE } from './fork.ts';
 import type { ProcessAnswer, ProcessOrder } from './process.ts';
+import { ZYGOTES_MAX } from './spec.ts';
 
 /** What went wrong in a process. */
 export class CrewFailure extends Error {}
@@ -12,28 +15,40 @@ interface Member {
   did: string;
 }
 
+type RoundOrder = Extract<ProcessOrder, { round: unknown }>;
+
+/** Numbers of the processes of a round: zygotes come first. */
+function numbersOf({ zygotes, processes }: RoundOrder['round']): number[] {
+  return [...count(0, zygotes), ...count(ZYGOTES_MAX, processes)];
+}
+
+function count(first: number, length: number): number[] {
+  return Array.from({ length }, (_, index) => first + index);
+}
+
 export class Crew {
-  readonly #program: string;
+  readonly #programs: string;
   readonly #board: { path: string; points: number };
   readonly #members: (Member | undefined)[] = [];
-  #order: ProcessOrder | undefined;
+  #order: RoundOrder | undefined;
   #failure: Error | undefined;
   #wake: () => void = () => {};
-  /** How many processes of a round there are. */
-  #size = 0;
+  /** Numbers of the processes of the round. */
+  #numbers: readonly number[] = [];
   #isClosed = false;
 
-  constructor(program: string, board: { path: string; points: number }) {
-    this.#program = program;
+  /** @param programs where the programs of processes are */
+  constructor(programs: string, board: { path: string; points: number }) {
+    this.#programs = programs;
     this.#board = board;
   }
 
-  /** Begins a round with `size` processes. */
-  begin(size: number, order: ProcessOrder): void {
-    this.#size = size;
+  /** Begins a round. */
+  begin(order: RoundOrder): void {
+    this.#numbers = numbersOf(order.round);
     this.#order = order;
     this.#failure = undefined;
-    for (let number = 0; number < size; number++) this.#start(number);
+    for (const number of this.#numbers) this.#start(number);
   }
 
   /** The round is over: nobody is replaced until the next one. */
@@ -41,9 +56,9 @@ export class Crew {
     this.#order = undefined;
   }
 
-  /** Processes that are there. */
+  /** The processes of threads that are there. */
   get pids(): number[] {
-    return this.#members.slice(0, this.#size).flatMap((member) => member?.child.pid ?? []);
+    return this.#numbers.flatMap((number) => (number < ZYGOTES_MAX ? [] : (this.#members[number]?.child.pid ?? [])));
   }
 
   /**
@@ -57,8 +72,7 @@ export class Crew {
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure;
       signal.throwIfAborted();
-      const there = this.#members.slice(0, this.#size);
-      if (there.length === this.#size && there.every((member) => member?.did === did)) return true;
+      if (this.#numbers.every((number) => this.#members[number]?.did === did)) return true;
       const left = until - Date.now();
       if (left <= 0) return false;
       await new Promise<void>((resolve) => {
@@ -98,9 +112,10 @@ export class Crew {
       member.child.send(this.#order!, ignore);
       return;
     }
-    const child = fork(this.#program, [], {
+    const isZygote = number < ZYGOTES_MAX;
+    const child = fork(join(this.#programs, isZygote ? 'zygote.js' : 'process.js'), [], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      execArgv: [],
+      execArgv: isZygote ? [...FORKABLE] : [],
       env: { ...process.env, NODE_OPTIONS: '' },
       serialization: 'advanced',
     });
@@ -123,7 +138,7 @@ export class Crew {
       if (signal !== 'SIGKILL') {
         this.#fail(new CrewFailure(`a process ended with ${signal ?? `code ${code}`}: ${stderr.trim()}`));
       }
-      if (this.#order !== undefined && number < this.#size) this.#start(number);
+      if (this.#order !== undefined && this.#numbers.includes(number)) this.#start(number);
       this.#wake();
     });
     child.send({ board: this.#board.path, points: this.#board.points, number } satisfies ProcessOrder, ignore);

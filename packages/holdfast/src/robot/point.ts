@@ -8,12 +8,12 @@ let armed = -1;
 let left = 0;
 let operation = 0;
 let die: (point: number) => void = () => {};
-/** For each point the operations, as bits, in which this thread has passed it. */
-let passed = new Int32Array(0);
+/** For each point the operations, as bits, in which anybody has passed it. */
+let passed: Int32Array = new Int32Array(0);
 
-/** How many points there are. */
-export function setPoints(count: number): void {
-  passed = new Int32Array(count);
+/** Where to note what is passed. Shared by all, and each point by and by written once for each operation: no order is needed. */
+export function notePassed(words: Int32Array): void {
+  passed = words;
 }
 
 /** In place of a point: whichever is passed. */
@@ -35,50 +35,9 @@ export function setOperation(number: number): void {
   operation = 1 << number;
 }
 
-/** Calls back for each point that was passed since the last call, with the operations it was passed in. */
-export function eachPassed(visit: (point: number, operations: number) => void): void {
-  for (let point = 0; point < passed.length; point++) {
-    const operations = passed[point]!;
-    if (operations === 0) continue;
-    visit(point, operations);
-    passed[point] = 0;
-  }
-}
-
-/** What ends an execution: thrown at a point, and again by every `catch` and `finally` on its way out. */
-export class Cut extends Error {
-  readonly point: number;
-
-  constructor(point: number) {
-    super(`cut off at point ${point}`);
-    this.point = point;
-  }
-}
-
-let dead: Cut | undefined;
-
-/** Ends the execution here. */
-export function cut(point: number): never {
-  dead = new Cut(point);
-  throw dead;
-}
-
-/** Ends the execution again where it was ended before. */
-export function alive(): void {
-  if (dead !== undefined) throw dead;
-}
-
-/** The execution has ended, and the thread is there for the next one. @returns where, if `error` says that it was cut off */
-export function bury(error: unknown): number | undefined {
-  if (dead === undefined || error !== dead) return undefined;
-  const { point } = dead;
-  dead = undefined;
-  return point;
-}
-
 /** A kill point is passed. */
 export function point(number: number): void {
-  passed[number]! |= operation;
+  if ((passed[number]! & operation) === 0) Atomics.or(passed, number, operation);
   if ((number === armed || armed === ANY) && --left <= 0) {
     armed = -1;
     die(number);

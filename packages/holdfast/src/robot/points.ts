@@ -5,9 +5,6 @@
  *
  * What runs is what shipped: lines stay lines, and nothing but the calls is added. Conditions and steps of loops have points of their
  * own, in every turn; a body without braces gets some.
- *
- * A participant can be cut off at a point while its thread goes on: by an exception that nobody catches. So every `catch` and every
- * `finally` begins with `__alive();`, which throws the same again: of what the dead would have tidied up, nothing is.
  */
 import { createRequire } from 'node:module';
 import type * as Acorn from 'acorn';
@@ -31,40 +28,23 @@ export interface Rewritten {
 const WORDS = new Set(['words', '#words', 'lines', '#lines', 'field']);
 
 /**
- * Rewrites one module of checked code: points, and no way to outlive them.
+ * Rewrites one module of checked code.
  *
  * @param first   number of its first point
- * @param runtime what it imports `point` and `alive` from
+ * @param runtime what it imports `point` from
  */
 export function addPoints(source: string, first: number, runtime: string): Rewritten {
   const tree = parse(source);
   const edits = new Edits(first);
   for (const statement of tree.body) visit(statement as AnyNode, edits, true);
-  stayDead(tree, edits);
   return {
-    code: `import { alive as __alive, point as __point } from ${JSON.stringify(runtime)}; ${edits.apply(source)}`,
+    code: `import { point as __point } from ${JSON.stringify(runtime)}; ${edits.apply(source)}`,
     points: edits.points,
   };
 }
 
-/** Rewrites a module without points: what was cut off in a module below does not come to life in this one. */
-export function addAlive(source: string, runtime: string): string {
-  const edits = new Edits(0);
-  stayDead(parse(source), edits);
-  return `import { alive as __alive } from ${JSON.stringify(runtime)}; ${edits.apply(source)}`;
-}
-
 function parse(source: string): Program {
   return acorn().parse(source, { ecmaVersion: 'latest', sourceType: 'module', locations: true });
-}
-
-/** Puts `__alive();` at the beginning of all that runs although an exception is on its way. */
-function stayDead(node: AnyNode, edits: Edits): void {
-  if (node.type === 'TryStatement') {
-    for (const block of [node.handler?.body, node.finalizer])
-      if (block != null) edits.open(block.start + 1, ' __alive();');
-  }
-  for (const child of children(node)) stayDead(child, edits);
 }
 
 let parser: typeof Acorn | undefined;

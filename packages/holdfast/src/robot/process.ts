@@ -3,7 +3,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { Region } from '../region/region.ts';
-import { type Board, ENDING, openBoard, WORK } from './board.ts';
+import { type Board, ENDING, openBoard, THREADS_MAX, WORK } from './board.ts';
 import { Random } from './random.ts';
 import { isSteady, type RoundSpec } from './spec.ts';
 import type { ThreadAnswer, ThreadRound, ThreadStart } from './thread.ts';
@@ -25,7 +25,6 @@ interface Thread {
   isLoaded: boolean;
 }
 
-const THREADS_MAX = 8;
 const LOOK_MS = 5;
 
 let board: Board;
@@ -76,7 +75,7 @@ function begin(spec: RoundSpec, paths: readonly string[]): void {
     hasFailures: false,
   };
   round = { order, spec, regions };
-  for (let index = 0; index < Math.min(spec.threads, THREADS_MAX); index++) start(index);
+  for (let index = 0; index < spec.threads; index++) start(index);
   for (let index = spec.threads; index < threads.length; index++) stop(index);
   if (spec.faults.includes('kills')) void terminateSome(round, random);
 }

@@ -66,7 +66,7 @@ export async function runRobot(options: RobotOptions): Promise<RobotReport> {
   const name = `robot-${process.pid}-${randomBytes(3).toString('hex')}`;
   const path = `/dev/shm/holdfast-${name}`;
   const { board, remove } = createBoard(path, build.points.length);
-  const crew = new Crew(build.program, { path, points: build.points.length });
+  const crew = new Crew(build.programs, { path, points: build.points.length });
   const sums = { rounds: 0, operations: 0, checks: 0, refused: 0, failedCalls: 0 };
   try {
     if (options.coverage !== undefined) load(options.coverage, build.id, board);
@@ -153,9 +153,9 @@ async function explain(
 }
 
 /** The command that runs this round again, and again. */
-export function commandOf({ seed, processes, threads, lives, operations, faults, ending }: RoundSpec): string {
+export function commandOf({ seed, zygotes, processes, threads, lives, operations, faults, ending }: RoundSpec): string {
   const none = faults.length === 0 ? 'none' : faults.join(',');
-  return `holdfast robot --seed ${seed} --rounds 1 --processes ${processes} --threads ${threads} --lives ${lives} --operations ${operations} --faults ${none} --ending ${ending}`;
+  return `holdfast robot --seed ${seed} --rounds 1 --zygotes ${zygotes} --processes ${processes} --threads ${threads} --lives ${lives} --operations ${operations} --faults ${none} --ending ${ending}`;
 }
 
 /** Mappings go when their buffers are collected; some are always in use still. */

@@ -9,14 +9,24 @@ import type { MemoryParts } from '../memremap/memory.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { Region } from '../region/region.ts';
 import { OPERATIONS } from './actor.ts';
-import { type Board, ENDING, L_LIVES, L_TRACE, L_TRACED, LINES, RELEASE, REST, TRACE_LENGTH, WORK } from './board.ts';
+import {
+  type Board,
+  ENDING,
+  L_LIVES,
+  L_TRACE,
+  L_TRACED,
+  LINES,
+  RELEASE,
+  REST,
+  THREADS_MAX,
+  TRACE_LENGTH,
+  WORK,
+} from './board.ts';
 import { type Crew, CrewFailure } from './crew.ts';
 import { Random } from './random.ts';
-import { isSteady, type RoundSpec } from './spec.ts';
+import { livesOf, type RoundSpec, ZYGOTES_MAX } from './spec.ts';
 import { findings, remains, traces } from './verify.ts';
 
-/** Threads of a process, as far as lines of the board go. */
-const THREADS_MAX = 8;
 const BARE_PAGES = 256;
 const PAGE_BYTES = 4096;
 /** Until the work of a round is done; then it is ended as it is. */
@@ -45,9 +55,10 @@ export async function runRound(
 ): Promise<Failure | undefined> {
   board.clear();
   board.phase = WORK;
-  for (let number = 0; number < spec.processes; number++) {
-    for (let thread = 0; thread < Math.min(spec.threads, THREADS_MAX); thread++) {
-      board.line(number * THREADS_MAX + thread)[L_LIVES] = isSteady(spec, thread) ? 0 : spec.lives;
+  for (let number = 0; number < spec.zygotes; number++) board.line(number * THREADS_MAX)[L_LIVES] = spec.lives;
+  for (let number = ZYGOTES_MAX; number < ZYGOTES_MAX + spec.processes; number++) {
+    for (let thread = 0; thread < spec.threads; thread++) {
+      board.line(number * THREADS_MAX + thread)[L_LIVES] = livesOf(spec, thread);
     }
   }
   const { participants, pages } = spec;
@@ -73,7 +84,7 @@ export async function runRound(
   try {
     // Keeps the region from draining while its users kill it and bring it back.
     const anchor = region.alloc(1);
-    crew.begin(spec.processes, { round: spec, paths: regions.map(({ path }) => path!) });
+    crew.begin({ round: spec, paths: regions.map(({ path }) => path!) });
     const faults = new AbortController();
     const making = makeFaults(
       spec,
@@ -112,7 +123,7 @@ export async function runRound(
     return undefined;
   } catch (error) {
     if (signal.aborted) throw error;
-    return failureOf(error, board, spec, regions);
+    return failureOf(error, board, regions);
   } finally {
     crew.end();
     for (const one of regions) abandon(one);
@@ -204,7 +215,7 @@ async function makeFaults(
       stopped.delete(pid);
     }
     if (pid !== undefined && spec.faults.includes('kills') && random.chance(40)) {
-      board.died('process at random', -1);
+      board.died('process of threads at random', -1);
       crew.kill(pid, 'SIGKILL');
     }
     for (const { words } of corrupt) {
@@ -222,19 +233,24 @@ function damage(words: Int32Array, random: Random): void {
   Atomics.store(words, index, value);
 }
 
-function failureOf(error: unknown, board: Board, spec: RoundSpec, regions: readonly Region[]): Failure {
+function failureOf(error: unknown, board: Board, regions: readonly Region[]): Failure {
   const { message, stack = '', cause } = error as Error;
   const details = error instanceof CrewFailure ? String((cause as { stack?: string })?.stack ?? '') : stack;
   const operations: string[] = [];
   for (let thread = 0; thread < LINES; thread++) {
     const line = board.line(thread);
     const count = Math.min(line[L_TRACED]!, TRACE_LENGTH);
-    if (count === 0 || thread >= spec.processes * THREADS_MAX) continue;
+    if (count === 0) continue;
     const names: string[] = [];
     for (let i = line[L_TRACED]! - Math.min(count, 24); i < line[L_TRACED]!; i++) {
       names.push(OPERATIONS[line[L_TRACE + (i & (TRACE_LENGTH - 1))]! - 1]?.name ?? '?');
     }
-    operations.push(`process ${Math.floor(thread / THREADS_MAX)} thread ${thread % THREADS_MAX}: ${names.join(', ')}`);
+    const number = Math.floor(thread / THREADS_MAX);
+    const who =
+      number < ZYGOTES_MAX
+        ? `copies of zygote ${number}`
+        : `process ${number - ZYGOTES_MAX} thread ${thread % THREADS_MAX}`;
+    operations.push(`${who}: ${names.join(', ')}`);
   }
   return { what: message, details, regions: regions.flatMap(stateOf), operations };
 }

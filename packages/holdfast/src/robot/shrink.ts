@@ -12,8 +12,11 @@ const smaller = (value: number, least: number): number => Math.max(least, Math.f
 
 /** Large steps first. Each leaves out, or halves, one thing. */
 const STEPS: readonly Step[] = [
+  (spec) => (spec.processes > 0 && spec.zygotes > 0 ? { ...spec, processes: 0 } : undefined),
+  (spec) => (spec.processes > 0 && spec.zygotes > 0 ? { ...spec, zygotes: 0 } : undefined),
   (spec) => (spec.processes > 1 ? { ...spec, processes: 1 } : undefined),
   (spec) => (spec.threads > 1 ? { ...spec, threads: 1 } : undefined),
+  (spec) => (spec.zygotes > 1 ? { ...spec, zygotes: 1 } : undefined),
   (spec) => (spec.faults.length > 0 ? { ...spec, faults: [] } : undefined),
   (spec) => (spec.faults.length > 1 ? { ...spec, faults: spec.faults.slice(1) } : undefined),
   (spec) => (spec.ending !== 'quiet' ? { ...spec, ending: 'quiet' } : undefined),

@@ -14,9 +14,13 @@ export type Ending = (typeof ENDINGS)[number];
 
 export interface RoundSpec {
   readonly seed: number;
+  /** Processes whose copies live one participant each. */
+  readonly zygotes: number;
+  /** Processes of threads. */
   readonly processes: number;
+  /** Threads of each. */
   readonly threads: number;
-  /** Lives of each thread that dies again and again. */
+  /** Lives of the copies of each zygote; threads that die have fewer, since they cost more. */
   readonly lives: number;
   /** Operations of one life, at the most. */
   readonly operations: number;
@@ -29,6 +33,7 @@ export interface RoundSpec {
 }
 
 export interface Shape {
+  readonly zygotes?: number | undefined;
   readonly processes?: number | undefined;
   readonly threads?: number | undefined;
   readonly lives?: number | undefined;
@@ -37,13 +42,20 @@ export interface Shape {
   readonly ending?: Ending | undefined;
 }
 
+export const ZYGOTES_MAX = 4;
+export const PROCESSES_MAX = 4;
 const CORRUPT_EVERY = 12;
+/** System calls of which one fails, where they fail. */
+export const FAILING_EVERY = 25;
+/** For so many lives of copies a thread has one. */
+const LIVES_OF_A_THREAD = 12;
 
 /** The round of a seed. */
 export function specOf(seed: number, shape: Shape = {}): RoundSpec {
   const random = new Random(seed);
-  const processes = 1 + random.below(3);
-  const threads = 2 + random.below(3);
+  const processes = random.below(3);
+  const zygotes = processes === 0 ? 2 : 1 + random.below(2);
+  const threads = 1 + random.below(3);
   const lives = 40 + random.below(200);
   const operations = 4 + random.below(60);
   const pages = random.pick([32, 100, 200, 200, 400, 1000]);
@@ -56,6 +68,7 @@ export function specOf(seed: number, shape: Shape = {}): RoundSpec {
   const all: Fault[] = isCorrupt ? ['corrupt'] : drawn;
   return {
     seed,
+    zygotes: shape.zygotes ?? zygotes,
     processes: shape.processes ?? processes,
     threads: shape.threads ?? threads,
     lives: shape.lives ?? lives,
@@ -65,6 +78,11 @@ export function specOf(seed: number, shape: Shape = {}): RoundSpec {
     pages,
     participants,
   };
+}
+
+/** How often a thread is to die. */
+export function livesOf(spec: RoundSpec, thread: number): number {
+  return isSteady(spec, thread) ? 0 : Math.ceil(spec.lives / LIVES_OF_A_THREAD);
 }
 
 /** Whether a thread of the round stays alive for all of it, as far as nobody kills its process. */

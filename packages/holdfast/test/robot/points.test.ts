@@ -1,7 +1,7 @@
-// Kill points: where they are put, that lines stay lines, and that what was cut off stays dead.
+// Kill points: where they are put, and that lines stay lines.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addAlive, addPoints } from '../../src/robot/points.ts';
+import { addPoints } from '../../src/robot/points.ts';
 
 const HEAD = /^import [^;]*; /;
 const rewrite = (source: string): string => addPoints(source, 7, './point.js').code.replace(HEAD, '');
@@ -47,7 +47,7 @@ const STATEMENTS: [what: string, source: string, expected: string][] = [
   [
     'a try',
     'try { words[0] = 1; } catch { words[1] = 1; } finally { words[2] = 1; }',
-    'try { __point(7); words[0] = 1; } catch { __alive(); __point(8); words[1] = 1; } finally { __alive(); __point(9); words[2] = 1; }',
+    'try { __point(7); words[0] = 1; } catch { __point(8); words[1] = 1; } finally { __point(9); words[2] = 1; }',
   ],
 ];
 
@@ -94,43 +94,10 @@ test('addPoints() changes nothing of what is done', () => {
   const rewritten = addPoints(`function f() {${source}}`, 0, './point.js').code.replace(HEAD, '');
   const passed = new Set<number>();
   const plain = new Function(source)();
-  const run = new Function('__point', '__alive', `${rewritten}; return f();`);
+  const run = new Function('__point', `${rewritten}; return f();`);
   assert.equal(
-    run(
-      (n: number) => passed.add(n),
-      () => {},
-    ),
+    run((n: number) => passed.add(n)),
     plain,
   );
   assert.ok(passed.size > 10);
-});
-
-test('what is cut off runs no catch and no finally, through modules and generators', () => {
-  const source = `
-    function* inner() { try { yield 1; } finally { log.push('generator'); } }
-    function f() {
-      try {
-        try { for (const one of inner()) cut(one); } finally { log.push('finally'); }
-      } catch (error) { log.push('catch'); return 'survived'; }
-    }`;
-  const code = addAlive(source, './point.js').replace(HEAD, '');
-  const run = (isCut: boolean): [unknown, string[]] => {
-    const log: string[] = [];
-    let dead: Error | undefined;
-    const cut = (): never => {
-      const error = new Error('cut');
-      if (isCut) dead = error;
-      throw error;
-    };
-    const alive = (): void => {
-      if (dead !== undefined) throw dead;
-    };
-    try {
-      return [new Function('log', 'cut', '__alive', `${code}; return f();`)(log, cut, alive), log];
-    } catch (error) {
-      return [error === dead ? 'dead' : error, log];
-    }
-  };
-  assert.deepEqual(run(false), ['survived', ['generator', 'finally', 'catch']]);
-  assert.deepEqual(run(true), ['dead', []]);
 });

@@ -33,7 +33,7 @@ test('the build numbers points by place, the same each time, and is removed', op
     two.remove();
   }
   assert.equal(
-    readdirSync(tmpdir()).some((name) => one.program.includes(`/${name}/`)),
+    readdirSync(tmpdir()).some((name) => one.programs.includes(`/${name}/`)),
     false,
   );
 });
@@ -75,14 +75,14 @@ const BROKEN: [what: string, sabotage: Sabotage, found: RegExp][] = [
 ];
 for (const [what, sabotage, found] of BROKEN) {
   test(`${what} is found, and the failing round made smaller`, options, async (t) => {
-    const shape = { processes: 2, threads: 3, faults: [], ending: 'quiet' } as const;
+    const shape = { zygotes: 1, processes: 1, threads: 3, faults: [], ending: 'quiet' } as const;
     const report = await runRobot({ seed: 7, ms: 60_000, shape, sabotage, shrinkMs: 4000 });
     assert.equal(report.ok, false);
     const { failure, smallest, spec, command } = report.failure!;
     t.diagnostic(`${failure.what.slice(0, 200)} | ${command}`);
     assert.match(failure.what + failure.details, found);
-    assert.ok(smallest.processes * smallest.threads * smallest.lives <= spec.processes * spec.threads * spec.lives);
-    assert.match(command, /^holdfast robot --seed \d+ --rounds 1 --processes \d/);
+    assert.ok(smallest.lives <= spec.lives && smallest.zygotes + smallest.processes <= 2);
+    assert.match(command, /^holdfast robot --seed \d+ --rounds 1 --zygotes \d --processes \d/);
     assert.deepEqual(left(), []);
   });
 }
@@ -97,6 +97,7 @@ test('a run that is interrupted ends soon, and leaves nothing', options, async (
 
 test('shrink() leaves out what is not needed, and keeps what is', async () => {
   const big = specOf(1, {
+    zygotes: 2,
     processes: 4,
     threads: 4,
     lives: 100,
@@ -107,8 +108,8 @@ test('shrink() leaves out what is not needed, and keeps what is', async () => {
   let tries = 0;
   const fails = (spec: typeof big): Promise<boolean> => {
     tries++;
-    return Promise.resolve(spec.threads >= 2 && spec.lives >= 5 && tries % 2 === 0); // and only every other time
+    return Promise.resolve(spec.processes > 0 && spec.threads >= 2 && spec.lives >= 5 && tries % 2 === 0); // and only every other time
   };
-  const { processes, threads, lives, operations, faults, ending } = await shrink(big, fails, Date.now() + 10_000);
-  assert.deepEqual([processes, threads, lives, operations, faults, ending], [1, 2, 5, 1, [], 'quiet']);
+  const { zygotes, processes, threads, lives, operations, faults, ending } = await shrink(big, fails, Date.now() + 10_000);
+  assert.deepEqual([zygotes, processes, threads, lives, operations, faults, ending], [0, 1, 2, 5, 1, [], 'quiet']);
 });

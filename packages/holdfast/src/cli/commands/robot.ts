@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HoldfastError } from '../../errors.ts';
+import { THREADS_MAX } from '../../robot/board.ts';
 import { makeBuild } from '../../robot/build.ts';
 import { type CoverageReport, ENOUGH, merge } from '../../robot/coverage.ts';
 import { type MeasureReport, measure } from '../../robot/measure.ts';
 import { type RobotReport, runRobot } from '../../robot/robot.ts';
-import { ENDINGS, type Ending, FAULTS, type Fault, type Shape } from '../../robot/spec.ts';
+import { ENDINGS, type Ending, FAULTS, type Fault, PROCESSES_MAX, type Shape, ZYGOTES_MAX } from '../../robot/spec.ts';
 import { type Command, parseCommandLine, printError, UsageError, wholeNumber } from '../command.ts';
 import { Interrupt } from '../interrupt.ts';
 import type { Terminal } from '../terminal.ts';
@@ -49,14 +50,14 @@ Options:
                    pause of those who work meanwhile
 
 To make rounds smaller, as the command that repeats a failure does:
-  --rounds N  --processes N  --threads N  --lives N  --operations N
+  --rounds N  --zygotes N  --processes N  --threads N  --lives N  --operations N
   --ending ${ENDINGS.join('|')}
   --faults LIST    of ${FAULTS.join(',')}; or none
 
 Examples:
   holdfast robot --minutes 10 --seed 42
   holdfast robot --minutes 60 --jobs 4 --coverage robot.json
-  holdfast robot --seed 1207 --rounds 1 --processes 1 --threads 2 --faults none
+  holdfast robot --seed 1207 --rounds 1 --zygotes 1 --processes 0 --faults none
   holdfast robot --measure`,
 
   async run(args, terminal) {
@@ -70,6 +71,7 @@ Examples:
       json: { type: 'boolean' },
       measure: { type: 'boolean' },
       rounds: { type: 'string' },
+      zygotes: { type: 'string' },
       processes: { type: 'string' },
       threads: { type: 'string' },
       lives: { type: 'string' },
@@ -88,12 +90,15 @@ Examples:
       throw new UsageError('holdfast robot takes --minutes or --seconds');
     }
     const number = (
-      name: 'rounds' | 'processes' | 'threads' | 'lives' | 'operations',
+      name: 'rounds' | 'zygotes' | 'processes' | 'threads' | 'lives' | 'operations',
       max: number,
-    ): number | undefined => (values[name] === undefined ? undefined : wholeNumber(values[name], `--${name}`, 1, max));
+      min = 1,
+    ): number | undefined =>
+      values[name] === undefined ? undefined : wholeNumber(values[name], `--${name}`, min, max);
     const shape: Shape = {
-      processes: number('processes', 8),
-      threads: number('threads', 8),
+      zygotes: number('zygotes', ZYGOTES_MAX, 0),
+      processes: number('processes', PROCESSES_MAX, 0),
+      threads: number('threads', THREADS_MAX),
       lives: number('lives', 1_000_000),
       operations: number('operations', 10_000),
       ending: ending(values.ending),
@@ -152,9 +157,9 @@ function told(terminal: Terminal): Pick<Parameters<typeof runRobot>[0], 'onProgr
       last = Date.now();
       terminal.note(line(report));
     },
-    onShrink: ({ processes, threads, lives, operations, faults: left }) => {
+    onShrink: ({ zygotes, processes, threads, lives, operations, faults: left }) => {
       terminal.note(
-        `fails with ${count(processes, 'process', 'processes')} of ${count(threads, 'thread')}, ${count(lives, 'life', 'lives')} of ${operations} operations, ${left.join(' ') || 'no faults'}`,
+        `fails with ${count(zygotes, 'zygote')}, ${count(processes, 'process', 'processes')} of ${count(threads, 'thread')}, ${count(lives, 'life', 'lives')} of ${operations} operations, ${left.join(' ') || 'no faults'}`,
       );
     },
   };
@@ -259,7 +264,7 @@ function render(report: RobotReport, terminal: Terminal, allPoints: boolean): st
       what.details,
       what.regions.join('\n'),
       `The latest operations\n${what.operations.join('\n')}`,
-      `The smallest round that was seen to fail has ${count(smallest.processes, 'process', 'processes')} of ${count(smallest.threads, 'thread')}, ${count(smallest.lives, 'life', 'lives')} of ${smallest.operations} operations. Again, perhaps not at the first time:\n  ${command}`,
+      `The smallest round that was seen to fail has ${count(smallest.zygotes, 'zygote')}, ${count(smallest.processes, 'process', 'processes')} of ${count(smallest.threads, 'thread')}, ${count(smallest.lives, 'life', 'lives')} of ${smallest.operations} operations. Again, perhaps not at the first time:\n  ${command}`,
     );
   } else parts.push(terminal.paint('green', ok ? 'Nothing was lost.' : 'It failed.'));
   return parts.join('\n\n');

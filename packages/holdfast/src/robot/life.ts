@@ -1,0 +1,112 @@
+/**
+ * life: what one participant does between its birth and its death. Whoever is to die at a point goes where it was seen to be passed, with
+ * something in its hands; if it does not come by there, it dies anywhere.
+ */
+import type { Actor } from './actor.ts';
+import { ATTACH, anyOperation, LEAVE } from './actor.ts';
+import { type Board, ENDING, REST, WORK } from './board.ts';
+import { ANY, arm, disarm } from './point.ts';
+import type { Random } from './random.ts';
+
+/** Operations of a life that is to die at a point, before that is given up. */
+const TRIES_MAX = 12;
+/** Passings of any point, of which one is the end of a life that did not come by its own. */
+const PASSINGS = 300;
+/** Deaths at a point that are wanted at its first passing, before other ones are tried. */
+const FIRST_PASSINGS = 20;
+
+/** Whether participants are to operate. */
+export function isGoingOn({ phase }: Board): boolean {
+  return phase === WORK || phase === ENDING;
+}
+
+/** An operation that the actor can do, mostly. */
+export function suitable(actor: Actor, random: Random): number {
+  for (let tries = 0; tries < 8; tries++) {
+    const operation = anyOperation(random);
+    if (actor.can(operation)) return operation;
+  }
+  return anyOperation(random);
+}
+
+/**
+ * Lives, and dies at a kill point.
+ *
+ * @param operations of its life before it is to die, at the most
+ * @param die        ends the participant, and does not return
+ * @returns only when it has not come by where it was to die: it has left; or all come to rest, and it with all that it holds
+ */
+export function liveAndDie(
+  actor: Actor,
+  board: Board,
+  random: Random,
+  operations: number,
+  die: (point: number) => void,
+): void {
+  const target = random.chance(2) ? rarest(board, random) : known(board, random);
+  const isNew = board.kills[target]! < FIRST_PASSINGS;
+  const passing = isNew || random.chance(2) ? 1 : 1 + random.below(1 + random.below(12));
+  const ways = Atomics.load(board.passed, target);
+  const isAtStart = (ways & (1 << ATTACH)) !== 0 && (ways === 1 << ATTACH || random.chance(3));
+  if (isAtStart) arm(target, passing, die);
+  actor.step(ATTACH);
+  disarm();
+  for (let i = random.below(operations); i > 0 && isGoingOn(board); i--) actor.step(suitable(actor, random));
+  // Now that it has something to lose.
+  arm(target, passing, die);
+  for (let tries = 0; tries < TRIES_MAX && isGoingOn(board) && !actor.isDone; tries++) {
+    actor.step(towards(board, actor, target, random));
+  }
+  if (isGoingOn(board)) arm(ANY, 1 + random.below(PASSINGS), die);
+  for (let tries = 0; tries < TRIES_MAX && isGoingOn(board) && !actor.isDone; tries++) {
+    actor.step(suitable(actor, random));
+  }
+  if (board.phase !== REST) actor.step(LEAVE);
+  disarm();
+}
+
+/** Lives until all come to rest, or it has done enough; somebody else may end it. */
+export function live(actor: Actor, board: Board, random: Random, operations: number): void {
+  actor.step(ATTACH);
+  for (let i = operations; i > 0 && isGoingOn(board) && !actor.isDone; i--) actor.step(suitable(actor, random));
+  if (board.phase !== REST) actor.step(LEAVE);
+}
+
+/** An operation that was seen to pass the point, mostly. */
+function towards(board: Board, actor: Actor, target: number, random: Random): number {
+  const ways = Atomics.load(board.passed, target) & ~(1 << ATTACH);
+  if (ways === 0 || random.chance(5)) return suitable(actor, random);
+  for (let tries = 0; tries < 4; tries++) {
+    let bits = ways;
+    for (let skip = random.below(popcount(ways)); skip > 0; skip--) bits &= bits - 1;
+    const operation = 31 - Math.clz32(bits & -bits);
+    if (operation !== LEAVE && actor.can(operation)) return operation;
+  }
+  return suitable(actor, random);
+}
+
+/** A point where few have died; one that nobody is known to pass, now and then. */
+function rarest({ points, passed, kills }: Board, random: Random): number {
+  let best = random.below(points);
+  for (let tries = 0; tries < 24; tries++) {
+    const other = random.below(points);
+    if (Atomics.load(passed, other) === 0) continue;
+    if (Atomics.load(passed, best) === 0 || kills[other]! < kills[best]!) best = other;
+  }
+  return best;
+}
+
+/** A point that somebody is known to pass, whatever has happened there. */
+function known({ points, passed }: Board, random: Random): number {
+  for (let tries = 0; tries < 24; tries++) {
+    const point = random.below(points);
+    if (Atomics.load(passed, point) !== 0) return point;
+  }
+  return random.below(points);
+}
+
+function popcount(bits: number): number {
+  let count = 0;
+  for (let left = bits; left !== 0; left &= left - 1) count++;
+  return count;
+}

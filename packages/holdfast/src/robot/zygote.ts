@@ -1,0 +1,199 @@
+/**
+ * zygote: a process of the robot whose copies live one participant each, one after another, and die by SIGKILL: by their own hand at a
+ * kill point, or by the zygote's at any moment.
+ */
+import { openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Actor, LEAVE, type Wrong, wrongOf } from './actor.ts';
+import {
+  type Board,
+  ENDING,
+  L_FAILED_CALLS,
+  L_LIVES,
+  L_STAGE,
+  openBoard,
+  RELEASE,
+  REST,
+  THREADS_MAX,
+  WORK,
+} from './board.ts';
+import { countFailed, setFailing } from './faulty.ts';
+import { type Child, die, type Forks, forks } from './fork.ts';
+import { isGoingOn, live, liveAndDie, suitable } from './life.ts';
+import { notePassed } from './point.ts';
+import type { ProcessAnswer, ProcessOrder } from './process.ts';
+import { Random } from './random.ts';
+import { FAILING_EVERY, type RoundSpec } from './spec.ts';
+
+/** How far a copy is: on its own line of the board. */
+const AT_WORK = 0;
+const AT_REST = 1;
+const HAS_LEFT = 2;
+
+const SIGKILL = 9;
+const SIGABRT = 6;
+
+/** Lives of the zygote itself, in which code is loaded and compiled that its copies then have. */
+const WARM_LIVES = 4;
+const WARM_OPERATIONS = 150;
+/** Operations of a life that is ended at any moment, which comes within so many milliseconds. */
+const OPERATIONS = 500;
+const MOMENT_MS = 10;
+const STOP_MS = 30;
+/** How often the zygote looks at its copy; after so many times others are let in between. */
+const LOOK_MS = 0.2;
+const LOOKS = 50;
+const LIVES_AT_THE_END = 3;
+
+const nowhere = new Int32Array(new SharedArrayBuffer(4));
+const wait = (ms: number): string => Atomics.wait(nowhere, 0, 0, ms);
+
+let zygote: Zygote;
+process.on('message', (order: ProcessOrder) => {
+  if ('board' in order) {
+    zygote = new Zygote(openBoard(order.board, order.points), order);
+    tell({ did: 'start' });
+    return;
+  }
+  void zygote.run(order.round, order.paths).catch((error: Error) => {
+    tell({ failed: { message: error.message, stack: error.stack ?? '' } });
+  });
+});
+process.on('disconnect', () => process.exit());
+
+function tell(what: ProcessAnswer): void {
+  process.send!(what);
+}
+
+class Zygote {
+  readonly #board: Board;
+  readonly #thread: number;
+  readonly #line: Int32Array;
+  readonly #forks: Forks = forks();
+  /** A file without a name: what went wrong in a copy. */
+  readonly #failure: number;
+  #isWarm = false;
+
+  constructor(board: Board, { board: path, number }: { board: string; number: number }) {
+    this.#board = board;
+    this.#thread = number * THREADS_MAX;
+    this.#line = board.line(this.#thread);
+    const failure = `${path}.${process.pid}`;
+    this.#failure = openSync(failure, 'wx+');
+    rmSync(failure);
+    notePassed(board.passed);
+    countFailed(this.#line.subarray(L_FAILED_CALLS));
+  }
+
+  async run(spec: RoundSpec, ways: readonly string[]): Promise<void> {
+    const board = this.#board;
+    const line = this.#line;
+    this.#warm(spec, ways);
+    let hasWorked = false;
+    let livesAtTheEnd = LIVES_AT_THE_END;
+    for (;;) {
+      const { phase } = board;
+      if (phase === REST || phase === RELEASE) {
+        tell({ did: phase === REST ? 'rest' : 'release' });
+        if (phase === RELEASE) return;
+        while (board.phase === REST) await pause(1);
+      } else if (phase === WORK ? line[L_LIVES]! > 0 : livesAtTheEnd-- > 0) {
+        await this.#oneLife(spec, ways, line[L_LIVES]!--);
+        await pause(0);
+      } else {
+        if (phase === WORK && !hasWorked) tell({ did: 'work' });
+        hasWorked = true;
+        await pause(1);
+      }
+    }
+  }
+
+  /** Lives itself, so that copies find all code compiled. */
+  #warm(spec: RoundSpec, ways: readonly string[]): void {
+    if (this.#isWarm) return;
+    this.#isWarm = true;
+    const random = new Random(spec.seed + this.#thread);
+    for (let i = 0; i < WARM_LIVES && isGoingOn(this.#board); i++) {
+      const actor = this.#actor(spec, ways, random);
+      live(actor, this.#board, random, WARM_OPERATIONS);
+      actor.step(LEAVE);
+    }
+  }
+
+  #actor({ faults }: RoundSpec, ways: readonly string[], random: Random): Actor {
+    const [isCorrupt, hasFailures] = [faults.includes('corrupt'), faults.includes('calls')];
+    return new Actor({ board: this.#board, ways, thread: this.#thread, isCorrupt, hasFailures }, random);
+  }
+
+  async #oneLife(spec: RoundSpec, ways: readonly string[], number: number): Promise<void> {
+    const random = new Random(spec.seed * 7919 + this.#thread * 104729 + number * 15485863);
+    const isByPoint = !spec.faults.includes('kills') || random.chance(2);
+    this.#line[L_STAGE] = AT_WORK;
+    const copy = this.#forks.fork();
+    if (copy === undefined) this.#beCopy(spec, ways, random, isByPoint);
+    if (!isByPoint) this.#endAtAnyMoment(copy, spec, random);
+    await this.#collect(copy);
+  }
+
+  /** What a copy does. Without a pause: see `fork`. */
+  #beCopy(spec: RoundSpec, ways: readonly string[], random: Random, isByPoint: boolean): never {
+    const board = this.#board;
+    const line = this.#line;
+    const actor = this.#actor(spec, ways, random);
+    try {
+      if (spec.faults.includes('calls')) setFailing(FAILING_EVERY, random.below(2 ** 30));
+      if (!isByPoint) live(actor, board, random, OPERATIONS);
+      else {
+        liveAndDie(actor, board, random, spec.operations, (point) => {
+          board.died('process', point);
+          die();
+        });
+      }
+      if (board.phase === REST) {
+        actor.checkAll();
+        Atomics.store(line, L_STAGE, AT_REST);
+        while (board.phase === REST) wait(1);
+        while (board.phase === ENDING && !actor.isDone) {
+          actor.step(suitable(actor, random));
+          wait(1);
+        }
+      }
+      setFailing(0);
+      actor.step(LEAVE);
+      Atomics.store(line, L_STAGE, HAS_LEFT);
+    } catch (error) {
+      writeSync(this.#failure, JSON.stringify(wrongOf(error, actor)), 0);
+      process.kill(process.pid, SIGABRT);
+    }
+    die();
+  }
+
+  #endAtAnyMoment(copy: Child, { faults }: RoundSpec, random: Random): void {
+    wait(random.below(MOMENT_MS * 1000) / 1000);
+    if (copy.ended() !== undefined) return;
+    // LIFE: until it is collected the pid is its own, whether it lives or not.
+    if (faults.includes('stops') && random.chance(8)) {
+      process.kill(copy.pid, 'SIGSTOP');
+      wait(random.below(STOP_MS));
+      if (random.chance(2)) process.kill(copy.pid, 'SIGCONT');
+    }
+    process.kill(copy.pid, SIGKILL);
+    if (Atomics.load(this.#line, L_STAGE) !== HAS_LEFT) this.#board.died('process at random', -1);
+  }
+
+  /** Waits until the copy has ended; while it rests, tells so. */
+  async #collect(copy: Child): Promise<void> {
+    let hasRested = false;
+    for (let looks = 0; copy.ended() === undefined; looks++) {
+      const isResting = Atomics.load(this.#line, L_STAGE) === AT_REST;
+      if (isResting && !hasRested) tell({ did: 'rest' });
+      hasRested ||= isResting;
+      if (hasRested || looks > LOOKS) await pause(1);
+      else wait(LOOK_MS);
+    }
+    const signal = copy.ended()!;
+    if (signal === SIGKILL || !copy.isWhole) return;
+    if (signal === SIGABRT) tell({ failed: JSON.parse(readFileSync(this.#failure, 'utf8')) as Wrong });
+    else tell({ failed: { message: `a copy of the zygote ended with signal ${signal}`, stack: '' } });
+  }
+}
