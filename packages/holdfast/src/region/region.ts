@@ -133,15 +133,8 @@ export class Region implements Disposable {
         unmap: (map) => this.#parts?.unmap(map),
         onDeath: (death) => this.#onDeath(death),
       });
-      this.#parts?.bind(this.#attachment);
     } catch (error) {
       place.backing?.close();
-      throw error;
-    }
-    try {
-      prepare?.(this.#attachment);
-    } catch (error) {
-      this.detach();
       throw error;
     }
     this.#home = {
@@ -154,10 +147,18 @@ export class Region implements Disposable {
       isVoid: ({ page, generation }) => this.#detached || this.#revoked || this.#isVoid(page, generation),
       send: (handle, to) => this.#send(handle, to),
     };
-    this.#attachment.events.on(() => this.#onEvent());
-    // Who comes finds it consistent, also when the last that was here died in the middle of something.
-    reap(this.#attachment.memory.parts, this.slot);
-    this.#onEvent();
+    try {
+      this.#parts?.bind(this.#attachment);
+      prepare?.(this.#attachment);
+      this.#attachment.events.on(() => this.#onEvent());
+      // Who comes finds it consistent, also when the last that was here died in the middle of something.
+      reap(this.#attachment.memory.parts, this.slot);
+      this.#onEvent();
+    } catch (error) {
+      // LIFE: nobody else has this object, so nobody else could give the slot back.
+      this.detach();
+      throw error;
+    }
   }
 
   // ------------------------------------------------------------------------------------------- making and finding

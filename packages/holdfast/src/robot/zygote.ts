@@ -34,8 +34,8 @@ const SIGKILL = 9;
 const SIGABRT = 6;
 
 /** Lives of the zygote itself, in which code is loaded and compiled that its copies then have. */
-const WARM_LIVES = 4;
-const WARM_OPERATIONS = 150;
+const WARM_LIVES = 12;
+const WARM_OPERATIONS = 400;
 /** Operations of a life that is ended at any moment, which comes within so many milliseconds. */
 const OPERATIONS = 500;
 const MOMENT_MS = 10;

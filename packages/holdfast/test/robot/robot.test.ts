@@ -110,6 +110,10 @@ test('shrink() leaves out what is not needed, and keeps what is', async () => {
     tries++;
     return Promise.resolve(spec.processes > 0 && spec.threads >= 2 && spec.lives >= 5 && tries % 2 === 0); // and only every other time
   };
-  const { zygotes, processes, threads, lives, operations, faults, ending } = await shrink(big, fails, Date.now() + 10_000);
+  const { zygotes, processes, threads, lives, operations, faults, ending } = await shrink(
+    big,
+    fails,
+    Date.now() + 10_000,
+  );
   assert.deepEqual([zygotes, processes, threads, lives, operations, faults, ending], [0, 1, 2, 5, 1, [], 'quiet']);
 });
