@@ -91,7 +91,8 @@ const STAMP = { killed: M.M_KILLED_AT, drained: M.M_DRAINED_AT, cleaned: M.M_CLE
 /** How often the wait looks for the dead, in milliseconds. The last put itself rings. */
 const LOOK_MS = 25;
 
-type Step = 'event' | Promise<unknown>;
+/** Milliseconds to wait for an event at the most, or what else to wait for. */
+type Step = number | Promise<unknown>;
 
 /**
  * Tears the map down on the event loop. See the head of this file.
@@ -111,8 +112,8 @@ export async function teardown(
   try {
     for (let step = steps.next(); ; ) {
       if (step.done) return step.value;
-      if (step.value === 'event') {
-        await events.next(LOOK_MS, options.signal);
+      if (typeof step.value === 'number') {
+        await events.next(step.value, options.signal);
         step = steps.next();
         continue;
       }
@@ -145,10 +146,10 @@ export function teardownSync(
       const seen = Atomics.load(words, event);
       const step = steps.next();
       if (step.done) return step.value;
-      if (step.value !== 'event') {
+      if (typeof step.value !== 'number') {
         throw new HoldfastError('EINVAL', 'cleanup returned a promise, which destroySync cannot wait for; use destroy');
       }
-      wait(words, event, seen, LOOK_MS);
+      wait(words, event, seen, step.value);
     }
   } finally {
     release(memory, maps[0]);
@@ -501,9 +502,10 @@ function* pause(
   left: readonly Holder[],
   options: TeardownOptions,
 ): Generator<Step, void, void> {
+  const { timeoutMs = Number.POSITIVE_INFINITY } = options;
   const waitedMs = memory.parts.now() - started;
   if (options.signal?.aborted) throw aborted(memory, map, waitedMs, left, options.signal);
-  if (options.timeoutMs !== undefined && waitedMs >= options.timeoutMs) {
+  if (waitedMs >= timeoutMs) {
     const isForced = memory.get(map, M.M_FORCED) === 1;
     const ways = isForced ? '' : ', resurrect to keep it, or revoke to take it by force';
     throw new HoldfastError(
@@ -512,7 +514,7 @@ function* pause(
       { holders: left, waitedMs },
     );
   }
-  yield 'event';
+  yield Math.min(LOOK_MS, timeoutMs - waitedMs);
   // LIFE: the thread may have left the region while it waited; its slot is somebody else's then.
   memory.checkOpen();
 }

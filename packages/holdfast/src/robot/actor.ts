@@ -4,14 +4,16 @@
  * Every block that it takes is filled with a pattern made of the block's page and generation, and every block that it holds is read
  * before it is put: a block that was freed under its holder, or given to two, shows.
  */
-import { isHoldfastError } from '../errors.ts';
+import { statSync } from 'node:fs';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { CONTENT, POOLED } from '../memremap/holds.ts';
-import { makeMap } from '../memremap/make-map.ts';
+import { type MapStep, prepareMap } from '../memremap/make-map.ts';
 import type { MapWords } from '../memremap/memory.ts';
 import { getDevPagemap, MEMORY_KINDS, type PagemapRef } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { resurrect, teardownSync } from '../memremap/teardown.ts';
 import type { Hold } from '../region/hold.ts';
+import { EXTRA_WORDS, writePart } from '../region/parts.ts';
 import type { Ticket } from '../region/place.ts';
 import { Region } from '../region/region.ts';
 import {
@@ -42,12 +44,16 @@ export interface World {
   readonly isCorrupt: boolean;
   /** Whether system calls fail. */
   readonly hasFailures: boolean;
+  /** The file whose bytes maps bring along, where the bare region is one of parts. */
+  readonly parts: string | undefined;
 }
 
 /** Blocks that an actor holds at the most, of each region. */
 const HELD_MAX = 6;
 /** Pages of the bare region that a map of an actor has at the most. */
 const MAP_PAGES_MAX = 24;
+/** Steps of making a map that may fail. */
+const STEPS: readonly MapStep[] = ['descriptors', 'reference', 'room', 'content', 'publish'];
 const PAGE_BITS = 10;
 const GENERATION_MASK = 0xfffff;
 const SERIAL_MASK = 0x3fffff;
@@ -83,14 +89,12 @@ interface Operation {
   /** Of which region. */
   readonly side: 0 | 1;
   readonly weight: number;
-  /** May wait for others. */
-  readonly isSlow?: boolean;
 }
 
 /** The operations, by the numbers that the board has. Numbers below 31. */
 export const OPERATIONS: readonly Operation[] = [
-  { name: 'attach', side: 0, weight: 0, isSlow: true },
-  { name: 'leave', side: 0, weight: 0, isSlow: true },
+  { name: 'attach', side: 0, weight: 0 },
+  { name: 'leave', side: 0, weight: 0 },
   { name: 'alloc', side: 0, weight: 140 },
   { name: 'alloc zeroed', side: 0, weight: 20 },
   { name: 'hold', side: 0, weight: 120 },
@@ -102,13 +106,13 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'call back', side: 0, weight: 20 },
   { name: 'look up', side: 0, weight: 30 },
   { name: 'put look-up', side: 0, weight: 30 },
-  { name: 'reap', side: 0, weight: 10, isSlow: true },
+  { name: 'reap', side: 0, weight: 10 },
   { name: 'look around', side: 0, weight: 10 },
   { name: 'exhaust', side: 0, weight: 2 },
-  { name: 'kill, bring back', side: 0, weight: 1, isSlow: true },
+  { name: 'kill, bring back', side: 0, weight: 1 },
   { name: 'make map', side: 1, weight: 60 },
-  { name: 'end map', side: 1, weight: 25, isSlow: true },
-  { name: 'kill map, bring back', side: 1, weight: 5, isSlow: true },
+  { name: 'end map', side: 1, weight: 25 },
+  { name: 'kill map, bring back', side: 1, weight: 5 },
   { name: 'alloc of a map', side: 1, weight: 80 },
   { name: 'hold of a map', side: 1, weight: 60 },
   { name: 'put of a map', side: 1, weight: 100 },
@@ -119,10 +123,12 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'send of a map', side: 1, weight: 30 },
   { name: 'receive of a map', side: 1, weight: 30 },
   { name: 'alloc each of a map', side: 1, weight: 30 },
-  { name: 'reap maps', side: 1, weight: 10, isSlow: true },
+  { name: 'reap maps', side: 1, weight: 10 },
 ];
 export const ATTACH = 0;
 export const LEAVE = 1;
+/** What takes the first region away, in the end for good. */
+export const KILL = OPERATIONS.findIndex(({ name }) => name === 'kill, bring back');
 
 const DECK = OPERATIONS.flatMap(({ weight }, number) => Array<number>(weight).fill(number));
 
@@ -308,6 +314,7 @@ export class Actor {
         region.reap();
         return;
       case 'look around':
+        region.deaths();
         region.holders();
         region.participants();
         region.blocks();
@@ -481,14 +488,14 @@ export class Actor {
 
   /** Kills the region under everybody's hands, and brings it back. The controller holds a page, so it does not drain. */
   #killRegion(side: Side): void {
-    if (this.#world.board.phase === ENDING) return;
+    const isEnding = this.#world.board.phase === ENDING;
     while (side.pins.length > 0) side.pins.pop()!.put();
     while (side.holds.length > 0) this.#drop(side, 0);
     const { region } = side;
     try {
       region.destroySync({ timeoutMs: this.#random.below(3) });
     } catch (error) {
-      if (!isHoldfastError(error, 'EBUSY')) throw error;
+      if (isEnding || !isHoldfastError(error, 'EBUSY')) throw error;
       try {
         region.resurrect();
       } catch (second) {
@@ -510,7 +517,19 @@ export class Actor {
       ? { blockPages: 2, bytes: (count - altReserve) * side.region.pageSize }
       : undefined;
     const plain = content === undefined ? kind : MEMORY_KINDS.fsdax;
-    const map = makeMap(memory, { first, count, kind: plain, owner: 1, altReserve, altFree: 0 }, chunkPages, content);
+    const failing = random.chance(8) ? random.pick(STEPS) : undefined;
+    const onStep = (step: MapStep): void => {
+      if (step === failing) throw new HoldfastError('ENOMEM', `there is no memory for step ${step}, says the robot`);
+    };
+    const spec = { first, count, kind: plain, owner: 1, altReserve, altFree: 0 };
+    const { map, publish } = prepareMap(memory, spec, chunkPages, content, onStep);
+    const { parts } = this.#world;
+    if (parts !== undefined) {
+      const { ino: inode, dev: device } = statSync(parts);
+      const what = { writable: true, isPrivate: false, isNameOurs: false, extra: new Int32Array(EXTRA_WORDS) };
+      writePart(memory.note(map), { path: parts, offset: first * side.region.pageSize, inode, device, ...what });
+    }
+    publish();
     if (random.chance(3)) side.region.attachment.holds.onPageFree(map, () => {});
   }
 
@@ -527,7 +546,12 @@ export class Actor {
     if (there.length === 0) return;
     const map = random.pick(there);
     try {
-      teardownSync(memory, taken, [map], {}, { timeoutMs: again ? 0 : random.below(random.chance(8) ? 40 : 3) });
+      // By force only what has views that can be taken.
+      const isPooled = (memory.get(map, M.M_KIND) & POOLED) !== 0;
+      const force = this.#world.parts !== undefined && isPooled && !again && random.chance(3);
+      const unmap = (): boolean => side.region.attachment.unmapAll([map]);
+      const timeoutMs = again ? 0 : random.below(random.chance(8) ? 40 : 3);
+      teardownSync(memory, taken, [map], { isUnmapped: unmap, forced: () => void unmap() }, { timeoutMs, force });
     } catch (error) {
       if (!isHoldfastError(error, 'EBUSY') || !(again || random.chance(2))) throw error;
       try {
@@ -566,7 +590,7 @@ export class Actor {
     this.#line[L_CHECKS]!++;
     for (let i = 0; i < words.length; i++) {
       if (words[i] === expected) continue;
-      if (!this.#isVoid(side))
+      if (!this.#isVoid(side) && !hold.isTaken && !this.#isForced(side, hold))
         this.#wrong(side, hold, `has ${words[i]!.toString(16)} at word ${i}, not ${expected.toString(16)}`);
       return;
     }
@@ -579,6 +603,13 @@ export class Actor {
     if (side !== this.#sides[0] && side.region.state === 'bare') return false;
     const map = memory.parts.maps[0]!;
     return memory.get(map, M.M_FORCED) === 1 || memory.state(map) >= M.M_CLEANED;
+  }
+
+  /** Whether the map of a block is taken by force just now. */
+  #isForced(side: Side, { handle: { page } }: Hold): boolean {
+    const { memory } = side.region.attachment;
+    const number = memory.parts.frames.mapOf(page);
+    return number < 0 || memory.get(memory.map(number), M.M_FORCED) === 1;
   }
 
   #wrong(side: Side, hold: Hold, what: string): void {

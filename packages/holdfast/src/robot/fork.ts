@@ -129,17 +129,15 @@ class OwnMemory {
     const list = this.#details;
     const bytes = read(this.#smaps, list);
     let found = 0;
-    let header = 0;
-    for (let line = 0; line < bytes; line = list.indexOf('\n', line) + 1) {
-      if (!isUpperCase(list[line]!)) header = line;
-      else if (list.compare(VM_FLAGS, 0, VM_FLAGS.length, line, line + VM_FLAGS.length) === 0) {
-        const flag = list.indexOf(LEFT_OUT, line);
-        if (flag < 0 || flag > list.indexOf('\n', line)) continue;
-        const range = list.toString('latin1', header, list.indexOf(' ', header));
-        const [start, end] = range.split('-').map((text) => BigInt(`0x${text}`)) as [bigint, bigint];
-        this.#copyAgain(start, Number(end - start));
-        found++;
-      }
+    // Of each mapping: its range at the beginning, its flags in the last line.
+    for (let entry = 0, next = 0; entry < bytes; entry = next) {
+      const flags = list.indexOf(VM_FLAGS, entry);
+      next = list.indexOf('\n', flags) + 1;
+      if (!list.toString('latin1', flags, next).includes(LEFT_OUT)) continue;
+      const range = list.toString('latin1', entry, list.indexOf(' ', entry));
+      const [start, end] = range.split('-').map((text) => BigInt(`0x${text}`)) as [bigint, bigint];
+      this.#copyAgain(start, Number(end - start));
+      found++;
     }
     return found;
   }
@@ -147,12 +145,7 @@ class OwnMemory {
 
 const VM_FLAGS = Buffer.from('VmFlags:');
 /** "do not copy area on fork". */
-const LEFT_OUT = Buffer.from(' dc ');
-
-/** Names of facts begin so; a mapping begins with its address. */
-function isUpperCase(letter: number): boolean {
-  return letter >= 0x41 && letter <= 0x5a;
-}
+const LEFT_OUT = ' dc ';
 
 /** Reads a file of /proc from its beginning. @returns bytes */
 function read(fd: number, into: Buffer): number {

@@ -3,7 +3,7 @@
  * something in its hands; if it does not come by there, it dies anywhere.
  */
 import type { Actor } from './actor.ts';
-import { ATTACH, anyOperation, LEAVE } from './actor.ts';
+import { ATTACH, anyOperation, KILL, LEAVE } from './actor.ts';
 import { type Board, ENDING, REST, WORK } from './board.ts';
 import { ANY, arm, disarm } from './point.ts';
 import type { Random } from './random.ts';
@@ -15,13 +15,16 @@ const PASSINGS = 300;
 /** Deaths at a point that are wanted at its first passing, before other ones are tried. */
 const FIRST_PASSINGS = 20;
 
+const HELP_EVERY = 6;
+
 /** Whether participants are to operate. */
 export function isGoingOn({ phase }: Board): boolean {
   return phase === WORK || phase === ENDING;
 }
 
-/** An operation that the actor can do, mostly. */
-export function suitable(actor: Actor, random: Random): number {
+/** An operation that the actor can do, mostly; and while the region is taken away, now and then to help with it. */
+export function suitable(actor: Actor, board: Board, random: Random): number {
+  if (board.phase === ENDING && random.chance(HELP_EVERY)) return KILL;
   for (let tries = 0; tries < 8; tries++) {
     const operation = anyOperation(random);
     if (actor.can(operation)) return operation;
@@ -51,7 +54,7 @@ export function liveAndDie(
   if (isAtStart) arm(target, passing, die);
   actor.step(ATTACH);
   disarm();
-  for (let i = random.below(operations); i > 0 && isGoingOn(board); i--) actor.step(suitable(actor, random));
+  for (let i = random.below(operations); i > 0 && isGoingOn(board); i--) actor.step(suitable(actor, board, random));
   // Now that it has something to lose.
   arm(target, passing, die);
   for (let tries = 0; tries < TRIES_MAX && isGoingOn(board) && !actor.isDone; tries++) {
@@ -59,7 +62,7 @@ export function liveAndDie(
   }
   if (isGoingOn(board)) arm(ANY, 1 + random.below(PASSINGS), die);
   for (let tries = 0; tries < TRIES_MAX && isGoingOn(board) && !actor.isDone; tries++) {
-    actor.step(suitable(actor, random));
+    actor.step(suitable(actor, board, random));
   }
   if (board.phase !== REST) actor.step(LEAVE);
   disarm();
@@ -68,21 +71,21 @@ export function liveAndDie(
 /** Lives until all come to rest, or it has done enough; somebody else may end it. */
 export function live(actor: Actor, board: Board, random: Random, operations: number): void {
   actor.step(ATTACH);
-  for (let i = operations; i > 0 && isGoingOn(board) && !actor.isDone; i--) actor.step(suitable(actor, random));
+  for (let i = operations; i > 0 && isGoingOn(board) && !actor.isDone; i--) actor.step(suitable(actor, board, random));
   if (board.phase !== REST) actor.step(LEAVE);
 }
 
 /** An operation that was seen to pass the point, mostly. */
 function towards(board: Board, actor: Actor, target: number, random: Random): number {
   const ways = Atomics.load(board.passed, target) & ~(1 << ATTACH);
-  if (ways === 0 || random.chance(5)) return suitable(actor, random);
+  if (ways === 0 || random.chance(5)) return suitable(actor, board, random);
   for (let tries = 0; tries < 4; tries++) {
     let bits = ways;
     for (let skip = random.below(popcount(ways)); skip > 0; skip--) bits &= bits - 1;
     const operation = 31 - Math.clz32(bits & -bits);
     if (operation !== LEAVE && actor.can(operation)) return operation;
   }
-  return suitable(actor, random);
+  return suitable(actor, board, random);
 }
 
 /** A point where few have died; one that nobody is known to pass, now and then. */

@@ -1,14 +1,15 @@
 /**
- * points: gives checked code numbered kill points. Before each statement that touches shared memory (`Atomics.*`, an element of shared
- * words) it puts `__point(n);`, where a participant of the robot may be told to die. What lies between two points is private to the
- * thread, so a death there is as one at the next point: to die at every point is to die between any two instructions.
+ * points: gives checked code numbered kill points. Before each statement that changes what others see (a store or an exchange in shared
+ * words, a lock, a wake-up) it puts `__point(n);`, where a participant of the robot may be told to die. Between two of them nothing
+ * changes but what is private to the thread: a death there leaves what one at the next point leaves. So to die at every point is to
+ * die between any two instructions.
  *
  * What runs is what shipped: lines stay lines, and nothing but the calls is added. Conditions and steps of loops have points of their
  * own, in every turn; a body without braces gets some.
  */
 import { createRequire } from 'node:module';
 import type * as Acorn from 'acorn';
-import type { AnyNode, Program } from 'acorn';
+import type { AnyNode, CallExpression, Program } from 'acorn';
 import { HoldfastError } from '../errors.ts';
 
 /** Where a point stands in the file that was rewritten. */
@@ -169,7 +170,7 @@ function visit(node: AnyNode, edits: Edits, inList: boolean): void {
   }
 }
 
-/** Puts a point before the statement if one of its own `parts` touches shared memory. `rest` sees to what is inside it. */
+/** Puts a point before the statement if one of its own `parts` changes shared memory. `rest` sees to what is inside it. */
 function before(
   node: AnyNode,
   parts: readonly (AnyNode | null | undefined)[],
@@ -177,19 +178,19 @@ function before(
   inList: boolean,
   rest: () => void,
 ): void {
-  const isShared = parts.some((part) => part != null && touches(part));
-  if (isShared) edits.open(node.start, inList ? `${edits.point(node)}; ` : `{ ${edits.point(node)}; `);
+  const isChange = parts.some((part) => part != null && changes(part));
+  if (isChange) edits.open(node.start, inList ? `${edits.point(node)}; ` : `{ ${edits.point(node)}; `);
   for (const part of parts) if (part != null) functionsIn(part, edits);
   rest();
-  if (isShared && !inList) edits.close(node.end, ' }');
+  if (isChange && !inList) edits.close(node.end, ' }');
 }
 
 /** Puts a point before the value of an expression. */
 function wrap(node: AnyNode, edits: Edits): void {
-  const isShared = touches(node);
-  if (isShared) edits.open(node.start, `(${edits.point(node)}, `);
+  const isChange = changes(node);
+  if (isChange) edits.open(node.start, `(${edits.point(node)}, `);
   functionsIn(node, edits);
-  if (isShared) edits.close(node.end, ')');
+  if (isChange) edits.close(node.end, ')');
 }
 
 /** The functions and classes in an expression, at any depth. */
@@ -220,24 +221,33 @@ const CHANGERS = new Set([
   'wake',
   'ring',
 ]);
-const CHANGERS_OF: Record<string, readonly string[]> = { memory: ['set'], liveness: ['release', 'close'] };
+const CHANGERS_OF: Record<string, readonly string[]> = {
+  memory: ['set'],
+  liveness: ['release', 'close'],
+  Atomics: ['add', 'and', 'compareExchange', 'exchange', 'notify', 'or', 'store', 'sub', 'xor'],
+};
+/** Methods of an array that write to it. */
+const WRITERS = ['copyWithin', 'fill', 'set'];
 
-function changes(callee: AnyNode): boolean {
+function isChangingCall({ callee }: CallExpression): boolean {
   if (CHANGERS.has(nameOf(callee))) return true;
-  return callee.type === 'MemberExpression' && (CHANGERS_OF[nameOf(callee.object)] ?? []).includes(nameOf(callee));
+  if (callee.type !== 'MemberExpression') return false;
+  const [object, method] = [nameOf(callee.object), nameOf(callee)];
+  return (CHANGERS_OF[object] ?? []).includes(method) || (WORDS.has(object) && WRITERS.includes(method));
 }
 
-/** Whether evaluating the node touches shared memory, functions that are only made there left out. */
-function touches(node: AnyNode): boolean {
+/** Whether the node names an element of shared words. */
+function isShared(node: AnyNode): boolean {
+  return node.type === 'MemberExpression' && node.computed && WORDS.has(nameOf(node.object));
+}
+
+/** Whether evaluating the node changes shared memory, functions that are only made there left out. */
+function changes(node: AnyNode): boolean {
   if (isFunction(node)) return false;
-  if (node.type === 'CallExpression' && changes(node.callee)) return true;
-  if (node.type === 'MemberExpression') {
-    if (node.object.type === 'Identifier' && node.object.name === 'Atomics') return true;
-    const isElement =
-      node.computed || (node.property.type === 'Identifier' && ['fill', 'set'].includes(node.property.name));
-    if (isElement && WORDS.has(nameOf(node.object))) return true;
-  }
-  return children(node).some(touches);
+  if (node.type === 'CallExpression' && isChangingCall(node)) return true;
+  if (node.type === 'AssignmentExpression' && isShared(node.left)) return true;
+  if (node.type === 'UpdateExpression' && isShared(node.argument)) return true;
+  return children(node).some(changes);
 }
 
 /** The last name of `words`, `this.words`, `this.#words`. */

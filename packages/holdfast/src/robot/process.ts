@@ -11,7 +11,7 @@ import type { ThreadAnswer, ThreadRound, ThreadStart } from './thread.ts';
 /** What a process is told. */
 export type ProcessOrder =
   | { readonly board: string; readonly points: number; readonly number: number }
-  | { readonly round: RoundSpec; readonly paths: readonly string[] };
+  | { readonly round: RoundSpec; readonly paths: readonly string[]; readonly parts: string | undefined };
 
 /** What it answers: how far all of its threads are, or what went wrong. */
 export type ProcessAnswer =
@@ -42,7 +42,7 @@ process.on('message', (order: ProcessOrder) => {
     tell({ did: 'start' });
     return;
   }
-  begin(order.round, order.paths);
+  begin(order);
 });
 process.on('disconnect', () => process.exit());
 
@@ -51,7 +51,7 @@ function tell(what: ProcessAnswer): void {
 }
 
 /** Each round anew, whoever was there before. */
-function begin(spec: RoundSpec, paths: readonly string[]): void {
+function begin({ round: spec, paths, parts }: Extract<ProcessOrder, { round: unknown }>): void {
   const regions: Region[] = [];
   // Threads share what the process has mapped, by ticket, or map it for themselves.
   const random = new Random(spec.seed * 31 + number);
@@ -73,6 +73,7 @@ function begin(spec: RoundSpec, paths: readonly string[]): void {
     operations: spec.operations,
     isCorrupt,
     hasFailures: false,
+    parts,
   };
   round = { order, spec, regions };
   for (let index = 0; index < spec.threads; index++) start(index);

@@ -2,9 +2,11 @@
  * round: one campaign. Two regions are made, one to take pages from and a bare one whose maps come and go; a crew works on them and
  * dies; then all who live come to rest, the dead are reaped, and every invariant is looked at; and in the end nothing may be left.
  */
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isHoldfastError } from '../errors.ts';
+import * as H from '../memremap/control.layout.ts';
+import { headerChecksum } from '../memremap/control.ts';
 import type { MemoryParts } from '../memremap/memory.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { Region } from '../region/region.ts';
@@ -63,7 +65,7 @@ export async function runRound(
   }
   const { participants, pages } = spec;
   const title = 'robot';
-  const region = Region.create({
+  const pool = Region.create({
     size: pages * PAGE_BYTES,
     name: `${name}-a`,
     participants,
@@ -71,20 +73,18 @@ export async function runRound(
     title,
     trace: spec.seed % 4 === 0,
   });
-  const bare = Region.create({
-    size: BARE_PAGES * PAGE_BYTES,
-    name: `${name}-b`,
-    participants,
-    maps: 6,
-    bare: true,
-    title,
-  });
-  const regions = [region, bare];
+  const size = BARE_PAGES * PAGE_BYTES;
+  const shape = { size, name: `${name}-b`, participants, maps: 6, title };
+  const empty = spec.isOfParts ? Region.createOfParts({ ...shape, role: 0 }) : Region.create({ ...shape, bare: true });
+  const parts = spec.isOfParts ? `/dev/shm/holdfast-${name}-parts` : undefined;
+  if (parts !== undefined) writeFileSync(parts, new Uint8Array(size));
+  const regions = [pool, empty].map((one) => (spec.hasBarrier ? one : withoutBarrier(one))) as [Region, Region];
+  const [region, bare] = regions;
   const isCorrupt = spec.faults.includes('corrupt');
   try {
     // Keeps the region from draining while its users kill it and bring it back.
     const anchor = region.alloc(1);
-    crew.begin({ round: spec, paths: regions.map(({ path }) => path!) });
+    crew.begin({ round: spec, paths: regions.map(({ path }) => path!), parts });
     const faults = new AbortController();
     const making = makeFaults(
       spec,
@@ -127,7 +127,18 @@ export async function runRound(
   } finally {
     crew.end();
     for (const one of regions) abandon(one);
+    if (parts !== undefined) rmSync(parts);
   }
+}
+
+/** The same region, as it is made where there is no membarrier(2). Nobody else has seen it yet. */
+function withoutBarrier(region: Region): Region {
+  const { words } = region.attachment.memory.parts;
+  words[H.H_FLAGS]! &= ~H.FLAG_BARRIER;
+  words[H.H_CHECKSUM] = headerChecksum(words);
+  const again = Region.attach(region.path!, { title: 'robot' });
+  region.detach();
+  return again;
 }
 
 /** A map that was killed by one who died before it brought it back: so does the controller. */
@@ -185,7 +196,8 @@ async function endUnderHands(spec: RoundSpec, region: Region, anchor: { put(): v
       else await region.revoke(options);
       return;
     } catch (error) {
-      // One that was just bringing it back, or dies at that.
+      // One of the crew has done it; or is at it, or at bringing it back, and may die of that.
+      if (isHoldfastError(error, 'ENODEV') && region.state === 'gone') return;
       if (!isHoldfastError(error, 'EALREADY') || Date.now() > until) throw error;
       await sleep(5);
     }
@@ -218,16 +230,16 @@ async function makeFaults(
       board.died('process of threads at random', -1);
       crew.kill(pid, 'SIGKILL');
     }
-    for (const { words } of corrupt) {
-      for (let i = random.below(4); i > 0; i--) damage(words, random);
+    for (const parts of corrupt) {
+      for (let i = random.below(4); i > 0; i--) damage(parts, random);
     }
   }
   for (const pid of stopped) crew.kill(pid, 'SIGCONT');
 }
 
 /** Writes something into a word of the control block: a bit turned, any number, a small one. The name and geometry stay. */
-function damage(words: Int32Array, random: Random): void {
-  const index = 64 + random.below(words.length - 64);
+function damage({ words, gate, registry }: MemoryParts, random: Random): void {
+  const index = random.chance(10) ? random.pick([gate, registry]) : 64 + random.below(words.length - 64);
   const before = Atomics.load(words, index);
   const value = random.pick([before ^ (1 << random.below(32)), random.below(2 ** 31), -1, random.below(300), 0]);
   Atomics.store(words, index, value);

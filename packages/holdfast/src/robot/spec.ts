@@ -30,6 +30,10 @@ export interface RoundSpec {
   readonly pages: number;
   /** Slots of the region. */
   readonly participants: number;
+  /** Whether sections are plain stores, as where there is membarrier(2). */
+  readonly hasBarrier: boolean;
+  /** Whether maps of the bare region bring memory of their own. */
+  readonly isOfParts: boolean;
 }
 
 export interface Shape {
@@ -54,7 +58,7 @@ const LIVES_OF_A_THREAD = 12;
 export function specOf(seed: number, shape: Shape = {}): RoundSpec {
   const random = new Random(seed);
   const processes = random.below(3);
-  const zygotes = processes === 0 ? 2 : 1 + random.below(2);
+  const zygotes = 2 + random.below(ZYGOTES_MAX - 1);
   const threads = 1 + random.below(3);
   const lives = 40 + random.below(200);
   const operations = 4 + random.below(60);
@@ -65,6 +69,8 @@ export function specOf(seed: number, shape: Shape = {}): RoundSpec {
   if (random.chance(4)) drawn.push('calls');
   const ending = random.pick(['quiet', 'quiet', 'destroy', 'revoke'] as const);
   const participants = random.pick([32, 32, 64]);
+  const hasBarrier = !random.chance(5);
+  const isOfParts = random.chance(3);
   const all: Fault[] = isCorrupt ? ['corrupt'] : drawn;
   return {
     seed,
@@ -77,6 +83,8 @@ export function specOf(seed: number, shape: Shape = {}): RoundSpec {
     ending: shape.ending ?? ending,
     pages,
     participants,
+    hasBarrier,
+    isOfParts,
   };
 }
 

@@ -31,6 +31,7 @@ export interface ThreadRound {
   readonly operations: number;
   readonly isCorrupt: boolean;
   readonly hasFailures: boolean;
+  readonly parts: string | undefined;
 }
 
 /** What it answers: how far it is, or what went wrong. */
@@ -66,9 +67,9 @@ function answer(what: ThreadAnswer): void {
 
 async function live(round: ThreadRound): Promise<void> {
   const random = new Random(round.seed * 7919 + thread * 104729 + birth * 15485863 + line[L_LIVES]!);
-  const { ways, isCorrupt, hasFailures } = round;
+  const { ways, isCorrupt, hasFailures, parts } = round;
   const fresh = (): Actor => {
-    actor = new Actor({ board, ways, thread, isCorrupt, hasFailures }, random);
+    actor = new Actor({ board, ways, thread, isCorrupt, hasFailures, parts }, random);
     return actor;
   };
   let hasWorked = false;
@@ -105,7 +106,7 @@ async function live(round: ThreadRound): Promise<void> {
         }
         fresh().step(ATTACH);
       }
-      for (let i = random.below(30); i >= 0 && board.phase === phase; i--) actor!.step(suitable(actor!, random));
+      for (let i = random.below(30); i >= 0 && board.phase === phase; i--) actor!.step(suitable(actor!, board, random));
       // The others are to die.
       await pause(1 + random.below(8));
     }

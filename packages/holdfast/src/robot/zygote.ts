@@ -48,6 +48,8 @@ const LIVES_AT_THE_END = 3;
 const nowhere = new Int32Array(new SharedArrayBuffer(4));
 const wait = (ms: number): string => Atomics.wait(nowhere, 0, 0, ms);
 
+type RoundOrder = Extract<ProcessOrder, { round: unknown }>;
+
 let zygote: Zygote;
 process.on('message', (order: ProcessOrder) => {
   if ('board' in order) {
@@ -55,7 +57,7 @@ process.on('message', (order: ProcessOrder) => {
     tell({ did: 'start' });
     return;
   }
-  void zygote.run(order.round, order.paths).catch((error: Error) => {
+  void zygote.run(order).catch((error: Error) => {
     tell({ failed: { message: error.message, stack: error.stack ?? '' } });
   });
 });
@@ -85,10 +87,10 @@ class Zygote {
     countFailed(this.#line.subarray(L_FAILED_CALLS));
   }
 
-  async run(spec: RoundSpec, ways: readonly string[]): Promise<void> {
+  async run(order: RoundOrder): Promise<void> {
     const board = this.#board;
     const line = this.#line;
-    this.#warm(spec, ways);
+    this.#warm(order);
     let hasWorked = false;
     let livesAtTheEnd = LIVES_AT_THE_END;
     for (;;) {
@@ -98,7 +100,7 @@ class Zygote {
         if (phase === RELEASE) return;
         while (board.phase === REST) await pause(1);
       } else if (phase === WORK ? line[L_LIVES]! > 0 : livesAtTheEnd-- > 0) {
-        await this.#oneLife(spec, ways, line[L_LIVES]!--);
+        await this.#oneLife(order, line[L_LIVES]!--);
         await pause(0);
       } else {
         if (phase === WORK && !hasWorked) tell({ did: 'work' });
@@ -109,37 +111,39 @@ class Zygote {
   }
 
   /** Lives itself, so that copies find all code compiled. */
-  #warm(spec: RoundSpec, ways: readonly string[]): void {
+  #warm(order: RoundOrder): void {
     if (this.#isWarm) return;
     this.#isWarm = true;
-    const random = new Random(spec.seed + this.#thread);
+    const random = new Random(order.round.seed + this.#thread);
     for (let i = 0; i < WARM_LIVES && isGoingOn(this.#board); i++) {
-      const actor = this.#actor(spec, ways, random);
+      const actor = this.#actor(order, random);
       live(actor, this.#board, random, WARM_OPERATIONS);
       actor.step(LEAVE);
     }
   }
 
-  #actor({ faults }: RoundSpec, ways: readonly string[], random: Random): Actor {
+  #actor({ round: { faults }, paths: ways, parts }: RoundOrder, random: Random): Actor {
     const [isCorrupt, hasFailures] = [faults.includes('corrupt'), faults.includes('calls')];
-    return new Actor({ board: this.#board, ways, thread: this.#thread, isCorrupt, hasFailures }, random);
+    return new Actor({ board: this.#board, ways, thread: this.#thread, isCorrupt, hasFailures, parts }, random);
   }
 
-  async #oneLife(spec: RoundSpec, ways: readonly string[], number: number): Promise<void> {
+  async #oneLife(order: RoundOrder, number: number): Promise<void> {
+    const { round: spec } = order;
     const random = new Random(spec.seed * 7919 + this.#thread * 104729 + number * 15485863);
     const isByPoint = !spec.faults.includes('kills') || random.chance(2);
     this.#line[L_STAGE] = AT_WORK;
     const copy = this.#forks.fork();
-    if (copy === undefined) this.#beCopy(spec, ways, random, isByPoint);
+    if (copy === undefined) this.#beCopy(order, random, isByPoint);
     if (!isByPoint) this.#endAtAnyMoment(copy, spec, random);
     await this.#collect(copy);
   }
 
   /** What a copy does. Without a pause: see `fork`. */
-  #beCopy(spec: RoundSpec, ways: readonly string[], random: Random, isByPoint: boolean): never {
+  #beCopy(order: RoundOrder, random: Random, isByPoint: boolean): never {
+    const { round: spec } = order;
     const board = this.#board;
     const line = this.#line;
-    const actor = this.#actor(spec, ways, random);
+    const actor = this.#actor(order, random);
     try {
       if (spec.faults.includes('calls')) setFailing(FAILING_EVERY, random.below(2 ** 30));
       if (!isByPoint) live(actor, board, random, OPERATIONS);
@@ -154,7 +158,7 @@ class Zygote {
         Atomics.store(line, L_STAGE, AT_REST);
         while (board.phase === REST) wait(1);
         while (board.phase === ENDING && !actor.isDone) {
-          actor.step(suitable(actor, random));
+          actor.step(suitable(actor, board, random));
           wait(1);
         }
       }
