@@ -96,7 +96,8 @@ export class Hold implements Disposable {
    *
    * @param to slot of the receiver: its `region.slot`, or one of `region.participants()`
    * @returns a plain value, to be sent by whatever channel there is
-   * @throws EINVAL (this hold was put), ESRCH (nobody is in that slot, or is leaving), EBUSY (too many blocks in flight), ENODEV (killed)
+   * @throws EINVAL (this hold was put), ESRCH (nobody is in that slot, or is leaving), EBUSY (too many blocks in flight), ENODEV (killed, or
+   *         taken by force)
    *
    * @example
    * const parcel = hold.send(peerSlot);

@@ -684,10 +684,13 @@ export class Region implements Disposable {
 
   #view({ page, generation, size }: Handle): Uint8Array<SharedArrayBuffer> {
     this.#checkAttached();
-    if (this.#isVoid(page, generation)) {
-      throw new HoldfastError('ENODEV', `the memory of page ${page} was taken by force; this hold of it is void`);
-    }
+    this.#refuseVoid(page, generation);
     return this.#parts?.view(page, size) ?? this.#place.data!.bytes(page * this.pageSize, size);
+  }
+
+  #refuseVoid(page: number, generation: number): void {
+    if (!this.#isVoid(page, generation)) return;
+    throw new HoldfastError('ENODEV', `the memory of page ${page} was taken by force; this hold of it is void`);
   }
 
   #put(page: number, generation: number): void {
@@ -706,6 +709,8 @@ export class Region implements Disposable {
 
   #send(handle: Handle, to: number): Parcel {
     this.#checkAttached();
+    // LIFE: the page may be another block by now, which this thread holds as well.
+    this.#refuseVoid(handle.page, handle.generation);
     const { entry, serial } = this.#attachment.holds.send(handle.page, to);
     return { ...handle, to, parcel: entry, serial };
   }

@@ -8,6 +8,7 @@ import type { MapWords } from '../../src/memremap/memory.ts';
 import { getDevPagemap, memunmapPages, type Pgmap } from '../../src/memremap/memremap.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { resurrect, teardown, teardownSync } from '../../src/memremap/teardown.ts';
+import type { Events } from '../../src/sync/events.ts';
 import { ALLOW_REINIT, PercpuRef } from '../../src/sync/percpu-ref.ts';
 import { atEachStep, watch } from '../support/interleave.ts';
 import { type Member, outcome, World, type WorldOptions } from './world.ts';
@@ -172,6 +173,22 @@ describe('the wait', () => {
     for (const member of [b, c]) member.holds.putAll();
     assert.deepEqual(a.destroy(mapOf(a)).stragglers, []);
     world.checkSound(a);
+  });
+
+  test('M29: no wait goes beyond the deadline', async () => {
+    const { world, a, b } = region();
+    b.alloc();
+    const waits: number[] = [];
+    const next = (ms: number): Promise<void> => {
+      waits.push(ms);
+      world.clock += ms;
+      return Promise.resolve();
+    };
+    const { memory, holds } = a;
+    const ending = teardown(memory, holds, [mapOf(a)], { next } as unknown as Events, {}, { timeoutMs: 60 });
+    await assert.rejects(ending, { code: 'EBUSY' });
+    assert.equal(waits.length, 3);
+    assert.ok(waits.reduce((sum, ms) => sum + ms) <= 60);
   });
 
   test('M29: after the deadline the map can be revived and used; handles of held blocks are good again', () => {

@@ -325,6 +325,7 @@ describe('the wait', real, () => {
     const { device, resources, provider, peer } = await worldOf(t);
     const block = allocFrom(peer, resources[0]!);
     const own = allocFrom(provider, resources[0]!);
+    const kept = allocFrom(peer, resources[0]!);
     const other = allocFrom(peer, resources[1]!);
     for (const one of [block, own, other]) one.bytes.fill(7);
     const views = [block.bytes, own.bytes];
@@ -340,8 +341,9 @@ describe('the wait', real, () => {
     const again = await addResource(device, { backing: 'memory', size: 4 * PAGE });
     const fresh = Array.from({ length: 4 }, () => allocFrom(peer, again));
     assert.equal(new Set(fresh.map(({ handle }) => handle.page)).size, 4);
-    for (const one of fresh) one.put();
-    other.put();
+    assert.ok(fresh.some(({ handle }) => handle.page === kept.handle.page));
+    assert.throws(() => kept.send(0), { code: 'ENODEV' }, 'and does not send what lies there now');
+    for (const one of [...fresh, kept, other]) one.put();
   });
 
   test('two removals of one resource at a time: both end when it has ended, and nothing is undone twice', async (t) => {
