@@ -6,7 +6,7 @@
  *
  * Written with the gate closed, by one at a time.
  */
-import { H_DEATHS, H_OBITUARIES } from './control.layout.ts';
+import { H_OBITUARIES } from './control.layout.ts';
 import type { MemoryParts } from './memory.ts';
 import { OP_SHORT, OPERATIONS } from './operations.ts';
 import * as M from './pgmap.layout.ts';
@@ -92,14 +92,25 @@ export class Autopsy {
     one.pages += pages;
   }
 
-  /** Writes them down. */
+  /**
+   * Writes them down, and counts them.
+   *
+   * CRASH: each has its number before anything is written under it, and the count is the highest number there is, never one more. So
+   * whoever goes on after us writes and counts the same once more, also when others come between.
+   */
   write(): Death[] {
-    const { words, participants, now } = this.#parts;
+    const { words, participants, now, deaths } = this.#parts;
     const foundAt = now();
-    return this.#found.map((one, index) => {
-      const number = Atomics.load(words, H_DEATHS) + index;
+    let last = Atomics.load(words, deaths);
+    for (const slot of participants.used()) if (isAfter(participants.death(slot), last)) last = participants.death(slot);
+    const told = this.#found.map((one) => {
+      if (participants.death(one.slot) === 0) {
+        last = (last + 1) | 0 || 1;
+        participants.numberDeath(one.slot, last);
+      }
+      const number = participants.death(one.slot);
       // Unsigned: the word may have been written by anybody, and what lies before the obituaries is the region's name.
-      const at = H_OBITUARIES + ((number >>> 0) % OBITUARIES) * OBITUARY_WORDS;
+      const at = H_OBITUARIES + (((number - 1) >>> 0) % OBITUARIES) * OBITUARY_WORDS;
       const { pid, threadId, title, joinedAt } = participants.describe(one.slot);
       Atomics.store(words, at + NUMBER, 0);
       words[at + SLOT] = one.slot;
@@ -111,11 +122,18 @@ export class Autopsy {
       words[at + PAGES] = one.pages;
       words[at + DOING] = one.doing;
       setTitle(words, at + TITLE, title);
-      Atomics.store(words, at + NUMBER, (number + 1) | 0);
+      Atomics.store(words, at + NUMBER, number);
       const { slot, blocks, pages, doing } = one;
       return { slot, pid, threadId, title, joinedAt, foundAt, blocks, pages, doing: nameOf(doing) };
     });
+    Atomics.store(words, deaths, last);
+    return told;
   }
+}
+
+/** Numbers go round, and 0 is none. */
+function isAfter(number: number, other: number): boolean {
+  return number !== 0 && ((number - other) | 0) > 0;
 }
 
 /** The deaths that are written down, oldest first. A moment's view. */

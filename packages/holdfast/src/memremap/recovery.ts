@@ -101,7 +101,6 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     pool.rebuild(blocks);
     repairRoom(parts);
     deaths = autopsy.write();
-    Atomics.add(words, parts.deaths, told.length);
     Atomics.add(words, parts.repairs, 1);
     // ORDER: before the gate opens, so that nobody sends anything to the dead whose parcels were dropped. And last: who goes on after us
     // tells of those no more.

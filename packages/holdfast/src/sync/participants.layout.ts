@@ -29,6 +29,8 @@ export const REVOKED = 9;
 export const STARTED = 10;
 /** Lives of this slot so far: with it, a participant is named for ever. */
 export const LIVES = 12;
+/** Once its death is being told: the number of it, so that whoever goes on with that counts it as the same. */
+export const DEATH = 13;
 /** A name for people, UTF-8, zero padded. */
 export const TITLE = 16;
 export const TITLE_BYTES = 64;

@@ -15,6 +15,7 @@ import type { Liveness } from './liveness.ts';
 import {
   ACTIVE,
   BURIED,
+  DEATH,
   EMPTY,
   HELD,
   HELD_SINCE,
@@ -128,6 +129,16 @@ export class Participants {
   /** Announces that the owner of `slot` goes: its holds are being put. */
   leaving(slot: number): void {
     this.#set(slot, LIFE, LEAVING);
+  }
+
+  /** The number of the death of the slot's owner; 0 while it has none. */
+  death(slot: number): number {
+    return this.#get(slot, DEATH);
+  }
+
+  /** Gives the death of the slot's owner its number, by the one that holds its lock. */
+  numberDeath(slot: number, number: number): void {
+    this.#set(slot, DEATH, number);
   }
 
   /** Says that what a dead one has left in the slot was put right, by the one that did it and holds its lock. */

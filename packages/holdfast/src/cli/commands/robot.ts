@@ -32,7 +32,7 @@ export const robot: Command = {
 Runs rounds. In each, processes and threads take, fill, hold, hand over, send, look up and put pages of real regions,
 make maps and tear them down, kill regions and bring them back; and die: by SIGKILL and the end of threads at
 random moments, and at chosen ones. For that they run a copy of this installation with a numbered kill point before
-each statement that touches shared memory; those at which fewest have died are chosen. Rounds also stop processes,
+each statement that changes shared memory; those at which fewest have died are chosen. Rounds also stop processes,
 have system calls fail, and write random words into control blocks. After each round every invariant and the content
 of every page that is held is verified, and in the end nothing may be left.
 
