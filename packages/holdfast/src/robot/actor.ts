@@ -7,8 +7,8 @@
 import { statSync } from 'node:fs';
 import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { CONTENT, POOLED } from '../memremap/holds.ts';
-import { type MapStep, prepareMap } from '../memremap/make-map.ts';
-import type { MapWords } from '../memremap/memory.ts';
+import { type ContentSpec, type MapStep, makeResident, prepareMap } from '../memremap/make-map.ts';
+import type { MapWords, Memory } from '../memremap/memory.ts';
 import { getDevPagemap, MEMORY_KINDS, type PagemapRef } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { resurrect, teardownSync } from '../memremap/teardown.ts';
@@ -337,7 +337,7 @@ export class Actor {
         return;
       case 'get page': {
         const page = random.below(memory.parts.frames.count);
-        if (side.pages.length >= HELD_MAX) return;
+        if (side.pages.length >= HELD_MAX || this.#holdContent(side, page)) return;
         const isPlain = (map: MapWords): boolean =>
           memory.covers(map, page) && memory.isLive(map) && (memory.get(map, M.M_KIND) & (POOLED | CONTENT)) === 0;
         if (!memory.parts.maps.some(isPlain)) return;
@@ -357,6 +357,18 @@ export class Actor {
       default:
         throw new Error(`there is no operation ${operation}`);
     }
+  }
+
+  /** Holds a block of content, when the page begins one. Nobody looks at it: it has no pattern. */
+  #holdContent({ region, pages }: Side, page: number): boolean {
+    const { memory, holds } = region.attachment;
+    const { frames, maps } = memory.parts;
+    const map = maps.find((one) => memory.covers(one, page) && memory.isLive(one));
+    if (map === undefined || (memory.get(map, M.M_KIND) & CONTENT) === 0) return false;
+    if (frames.pages(page) === 0) return true;
+    holds.hold(page, frames.generation(page));
+    pages.push(page);
+    return true;
   }
 
   #attach(): void {
@@ -512,10 +524,8 @@ export class Actor {
     const first = random.below(pages - count);
     const kind = MEMORY_KINDS.generic | (random.chance(3) ? 0 : POOLED);
     const altReserve = random.chance(6) ? random.below(Math.min(count, 3)) : 0;
-    // Content that was there first: nobody asks for it here, and it goes with the map.
-    const content = random.chance(6)
-      ? { blockPages: 2, bytes: (count - altReserve) * side.region.pageSize }
-      : undefined;
+    const hasContent = random.chance(6);
+    const content = hasContent ? contentOf(count - altReserve, memory.parts.pageBytes) : undefined;
     const plain = content === undefined ? kind : MEMORY_KINDS.fsdax;
     const failing = random.chance(8) ? random.pick(STEPS) : undefined;
     const onStep = (step: MapStep): void => {
@@ -555,7 +565,10 @@ export class Actor {
     } catch (error) {
       if (!isHoldfastError(error, 'EBUSY') || !(again || random.chance(2))) throw error;
       try {
-        resurrect(memory, [map]);
+        resurrect(memory, [map], () => {
+          if ((memory.get(map, M.M_KIND) & CONTENT) !== 0)
+            makeResident(memory, map, contentOf(pagesOf(memory, map), memory.parts.pageBytes));
+        });
       } catch (second) {
         if (!isHoldfastError(second, 'EINVAL')) throw second;
       }
@@ -618,6 +631,16 @@ export class Actor {
     const now = JSON.stringify(side.region.attachment.memory.parts.frames.describe(page));
     throw new WrongContent(`block ${page}, generation ${generation}, ${what}; its descriptor says ${now}`);
   }
+}
+
+/** Pages of a map that hold something. */
+function pagesOf(memory: Memory, map: MapWords): number {
+  return memory.get(map, M.M_COUNT) - memory.get(map, M.M_ALT_RESERVE);
+}
+
+/** Content that was there first: nobody asks for it, and it goes with the map. */
+function contentOf(pages: number, pageBytes: number): ContentSpec {
+  return { blockPages: 2, bytes: pages * pageBytes };
 }
 
 /** The errors in an error. */

@@ -16,6 +16,13 @@ const PASSINGS = 300;
 const FIRST_PASSINGS = 20;
 
 const HELP_EVERY = 6;
+/** Of so many deaths at a point one is wanted wherever participants come by; the others where few have died. */
+const KNOWN_EVERY = 5;
+/** Of so many operations of a life that is not to die at a point, one stands still at a point, for up to so many ms. */
+const STALL_EVERY = 12;
+const STALL_MS = 3;
+/** A race at a point is met by others who stand still so many points around it. */
+const STALL_AROUND = 6;
 
 /** Whether participants are to operate. */
 export function isGoingOn({ phase }: Board): boolean {
@@ -46,7 +53,7 @@ export function liveAndDie(
   operations: number,
   die: (point: number) => void,
 ): void {
-  const target = random.chance(2) ? rarest(board, random) : known(board, random);
+  const target = random.chance(KNOWN_EVERY) ? known(board, random) : rarest(board, random);
   const isNew = board.kills[target]! < FIRST_PASSINGS;
   const passing = isNew || random.chance(2) ? 1 : 1 + random.below(1 + random.below(12));
   const ways = Atomics.load(board.passed, target);
@@ -68,12 +75,24 @@ export function liveAndDie(
   disarm();
 }
 
-/** Lives until all come to rest, or it has done enough; somebody else may end it. */
+/** Lives until all come to rest, or it has done enough; somebody else may end it. Now and then it stands still. */
 export function live(actor: Actor, board: Board, random: Random, operations: number): void {
   actor.step(ATTACH);
-  for (let i = operations; i > 0 && isGoingOn(board) && !actor.isDone; i--) actor.step(suitable(actor, board, random));
+  for (let i = operations; i > 0 && isGoingOn(board) && !actor.isDone; i--) {
+    if (random.chance(STALL_EVERY)) armStall(board, random);
+    actor.step(suitable(actor, board, random));
+    disarm();
+  }
   if (board.phase !== REST) actor.step(LEAVE);
 }
+
+/** Has the thread stand still near a point where few have died, so that others find it in the middle of something. */
+function armStall(board: Board, random: Random): void {
+  const near = rarest(board, random) + random.below(2 * STALL_AROUND + 1) - STALL_AROUND;
+  arm(near, 1, () => void Atomics.wait(nowhere, 0, 0, random.below(STALL_MS * 1000) / 1000));
+}
+
+const nowhere = new Int32Array(new SharedArrayBuffer(4));
 
 /** An operation that was seen to pass the point, mostly. */
 function towards(board: Board, actor: Actor, target: number, random: Random): number {

@@ -19,7 +19,7 @@ export function notePassed(words: Int32Array): void {
 /** In place of a point: whichever is passed. */
 export const ANY = -2;
 
-/** The thread is to die at the `passing`-th passing of `point` (or of {@link ANY}), by `how`, which does not return. */
+/** At the `passing`-th passing of `point` (or of {@link ANY}) the thread is to do `how`: die, or stand still. */
 export function arm(point: number, passing: number, how: (point: number) => void): void {
   armed = point;
   left = passing;

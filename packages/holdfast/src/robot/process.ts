@@ -72,7 +72,7 @@ function begin({ round: spec, paths, parts }: Extract<ProcessOrder, { round: unk
     isSteady: false,
     operations: spec.operations,
     isCorrupt,
-    hasFailures: false,
+    failingEvery: 0,
     parts,
   };
   round = { order, spec, regions };
@@ -87,7 +87,8 @@ function start(index: number): void {
   threads[index] = thread;
   thread.did = '';
   const hasFailures = spec.faults.includes('calls') && index % 2 === 0;
-  thread.worker.postMessage({ ...order, isSteady: isSteady(spec, index), hasFailures } satisfies ThreadRound);
+  const failingEvery = hasFailures ? spec.failingEvery : 0;
+  thread.worker.postMessage({ ...order, isSteady: isSteady(spec, index), failingEvery } satisfies ThreadRound);
 }
 
 function fresh(index: number): Thread {

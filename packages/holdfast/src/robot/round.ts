@@ -239,7 +239,7 @@ async function makeFaults(
 
 /** Writes something into a word of the control block: a bit turned, any number, a small one. The name and geometry stay. */
 function damage({ words, gate, registry }: MemoryParts, random: Random): void {
-  const index = random.chance(10) ? random.pick([gate, registry]) : 64 + random.below(words.length - 64);
+  const index = random.chance(4) ? random.pick([gate, registry]) : 64 + random.below(words.length - 64);
   const before = Atomics.load(words, index);
   const value = random.pick([before ^ (1 << random.below(32)), random.below(2 ** 31), -1, random.below(300), 0]);
   Atomics.store(words, index, value);

@@ -32,6 +32,8 @@ export interface RoundSpec {
   readonly participants: number;
   /** Whether sections are plain stores, as where there is membarrier(2). */
   readonly hasBarrier: boolean;
+  /** Where system calls fail: one of so many. */
+  readonly failingEvery: number;
   /** Whether maps of the bare region bring memory of their own. */
   readonly isOfParts: boolean;
 }
@@ -49,8 +51,6 @@ export interface Shape {
 export const ZYGOTES_MAX = 4;
 export const PROCESSES_MAX = 4;
 const CORRUPT_EVERY = 12;
-/** System calls of which one fails, where they fail. */
-export const FAILING_EVERY = 25;
 /** For so many lives of copies a thread has one. */
 const LIVES_OF_A_THREAD = 12;
 
@@ -71,6 +71,7 @@ export function specOf(seed: number, shape: Shape = {}): RoundSpec {
   const participants = random.pick([32, 32, 64]);
   const hasBarrier = !random.chance(5);
   const isOfParts = random.chance(3);
+  const failingEvery = random.pick([6, 25]);
   const all: Fault[] = isCorrupt ? ['corrupt'] : drawn;
   return {
     seed,
@@ -84,6 +85,7 @@ export function specOf(seed: number, shape: Shape = {}): RoundSpec {
     pages,
     participants,
     hasBarrier,
+    failingEvery,
     isOfParts,
   };
 }

@@ -12,7 +12,6 @@ import { die } from './fork.ts';
 import { liveAndDie, suitable } from './life.ts';
 import { notePassed } from './point.ts';
 import { Random } from './random.ts';
-import { FAILING_EVERY } from './spec.ts';
 
 /** What a thread is started with. */
 export interface ThreadStart {
@@ -30,7 +29,8 @@ export interface ThreadRound {
   readonly isSteady: boolean;
   readonly operations: number;
   readonly isCorrupt: boolean;
-  readonly hasFailures: boolean;
+  /** Of so many system calls one fails; 0: none. */
+  readonly failingEvery: number;
   readonly parts: string | undefined;
 }
 
@@ -67,7 +67,8 @@ function answer(what: ThreadAnswer): void {
 
 async function live(round: ThreadRound): Promise<void> {
   const random = new Random(round.seed * 7919 + thread * 104729 + birth * 15485863 + line[L_LIVES]!);
-  const { ways, isCorrupt, hasFailures, parts } = round;
+  const { ways, isCorrupt, failingEvery, parts } = round;
+  const hasFailures = failingEvery > 0;
   const fresh = (): Actor => {
     actor = new Actor({ board, ways, thread, isCorrupt, hasFailures, parts }, random);
     return actor;
@@ -76,7 +77,7 @@ async function live(round: ThreadRound): Promise<void> {
   let livesAtTheEnd = LIVES_AT_THE_END;
   actor = undefined;
   for (;;) {
-    setFailing(hasFailures ? FAILING_EVERY : 0, random.below(2 ** 30));
+    setFailing(failingEvery, random.below(2 ** 30));
     const { phase } = board;
     if (phase === REST) {
       current()?.checkAll();

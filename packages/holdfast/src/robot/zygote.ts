@@ -23,7 +23,7 @@ import { isGoingOn, live, liveAndDie, suitable } from './life.ts';
 import { notePassed } from './point.ts';
 import type { ProcessAnswer, ProcessOrder } from './process.ts';
 import { Random } from './random.ts';
-import { FAILING_EVERY, type RoundSpec } from './spec.ts';
+import type { RoundSpec } from './spec.ts';
 
 /** How far a copy is: on its own line of the board. */
 const AT_WORK = 0;
@@ -39,6 +39,8 @@ const WARM_OPERATIONS = 400;
 /** Operations of a life that is ended at any moment, which comes within so many milliseconds. */
 const OPERATIONS = 500;
 const MOMENT_MS = 10;
+/** Of so many lives one is ended at any moment; the others at a point. */
+const AT_RANDOM_EVERY = 4;
 const STOP_MS = 30;
 /** How often the zygote looks at its copy; after so many times others are let in between. */
 const LOOK_MS = 0.2;
@@ -130,7 +132,7 @@ class Zygote {
   async #oneLife(order: RoundOrder, number: number): Promise<void> {
     const { round: spec } = order;
     const random = new Random(spec.seed * 7919 + this.#thread * 104729 + number * 15485863);
-    const isByPoint = !spec.faults.includes('kills') || random.chance(2);
+    const isByPoint = !spec.faults.includes('kills') || !random.chance(AT_RANDOM_EVERY);
     this.#line[L_STAGE] = AT_WORK;
     const copy = this.#forks.fork();
     if (copy === undefined) this.#beCopy(order, random, isByPoint);
@@ -145,7 +147,7 @@ class Zygote {
     const line = this.#line;
     const actor = this.#actor(order, random);
     try {
-      if (spec.faults.includes('calls')) setFailing(FAILING_EVERY, random.below(2 ** 30));
+      if (spec.faults.includes('calls')) setFailing(spec.failingEvery, random.below(2 ** 30));
       if (!isByPoint) live(actor, board, random, OPERATIONS);
       else {
         liveAndDie(actor, board, random, spec.operations, (point) => {
