@@ -82,6 +82,8 @@ interface Side {
   readonly holds: Hold[];
   readonly pins: PagemapRef[];
   readonly pages: number[];
+  /** Whether it is the one in which maps come and go. */
+  readonly isBare: boolean;
 }
 
 interface Operation {
@@ -388,6 +390,7 @@ export class Actor {
           holds: [],
           pins: [],
           pages: [],
+          isBare: number === 1,
         };
       } catch (error) {
         // Gone, or in the middle of it: its file has no name any more, and a ticket leads nowhere.
@@ -423,7 +426,8 @@ export class Actor {
     if (this.#makeRoom(side)) return;
     const { region } = side;
     const hold = region.alloc(pages * region.pageSize - this.#random.below(100) * 4, { zero });
-    if (zero && wordsOf(hold).some((word) => word !== 0) && !this.#isVoid(side)) this.#wrong(side, hold, 'is not zero');
+    if (zero && wordsOf(hold).some((word) => word !== 0) && !this.#isVoid(side, hold))
+      this.#wrong(side, hold, 'is not zero');
     this.#fill(side, hold);
   }
 
@@ -590,42 +594,36 @@ export class Actor {
   }
 
   #check(side: Side, hold: Hold): void {
-    if (this.#isVoid(side)) return;
+    if (this.#isVoid(side, hold)) return;
     let words: Int32Array;
     try {
       words = wordsOf(hold);
     } catch (error) {
-      if (isHoldfastError(error, 'ENODEV')) return; // taken by force meanwhile
-      throw error;
+      if (!isHoldfastError(error, 'ENODEV')) throw error;
+      if (this.#isVoid(side, hold)) return; // taken by force meanwhile
+      return this.#wrong(side, hold, 'is held, and cannot be looked at');
     }
     const { page, generation } = hold.handle;
     const expected = patternOf(page, generation);
     this.#line[L_CHECKS]!++;
-    for (let i = 0; i < words.length; i++) {
-      if (words[i] === expected) continue;
-      if (!this.#isVoid(side) && !hold.isTaken && !this.#isForced(side, hold))
-        this.#wrong(side, hold, `has ${words[i]!.toString(16)} at word ${i}, not ${expected.toString(16)}`);
-      return;
-    }
+    const wrong = words.findIndex((word) => word !== expected);
+    if (wrong < 0 || this.#isVoid(side, hold)) return;
+    this.#wrong(side, hold, `has ${words[wrong]!.toString(16)} at word ${wrong}, not ${expected.toString(16)}`);
   }
 
-  /** Whether views may read zeros by now. */
-  #isVoid(side: Side): boolean {
-    if (this.#world.isCorrupt) return true;
-    const { memory } = side.region.attachment;
-    if (side !== this.#sides[0] && side.region.state === 'bare') return false;
-    const map = memory.parts.maps[0]!;
-    return memory.get(map, M.M_FORCED) === 1 || memory.state(map) >= M.M_CLEANED;
+  /** Whether the hold is void by now, and its view may read zeros. */
+  #isVoid({ isBare, region }: Side, hold: Hold): boolean {
+    const { isCorrupt, parts } = this.#world;
+    if (isCorrupt) return true;
+    const { memory } = region.attachment;
+    const isForced = (map: MapWords): boolean => memory.get(map, M.M_FORCED) === 1;
+    if (!isBare) return isForced(memory.map(0)) || memory.state(memory.map(0)) >= M.M_CLEANED;
+    if (parts === undefined) return false;
+    const number = memory.parts.frames.mapOf(hold.handle.page);
+    return hold.isTaken || number < 0 || isForced(memory.map(number));
   }
 
-  /** Whether the map of a block is taken by force just now. */
-  #isForced(side: Side, { handle: { page } }: Hold): boolean {
-    const { memory } = side.region.attachment;
-    const number = memory.parts.frames.mapOf(page);
-    return number < 0 || memory.get(memory.map(number), M.M_FORCED) === 1;
-  }
-
-  #wrong(side: Side, hold: Hold, what: string): void {
+  #wrong(side: Side, hold: Hold, what: string): never {
     this.#line[L_WRONG]!++;
     const { page, generation } = hold.handle;
     const now = JSON.stringify(side.region.attachment.memory.parts.frames.describe(page));

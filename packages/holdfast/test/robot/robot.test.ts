@@ -21,7 +21,7 @@ test('the build numbers points by place, the same each time, and is removed', op
   try {
     assert.deepEqual(one.points, two.points);
     assert.equal(one.id, two.id);
-    assert.ok(one.points.length > 250);
+    assert.ok(one.points.length > 200);
     const first = one.points.find(({ file }) => file === 'src/memremap/frames.ts')!;
     assert.match(first.text, /words/, `${first.file}:${first.line} is the line that touches shared memory`);
     const files = new Set(one.points.map(({ file }) => file));
@@ -70,7 +70,7 @@ const BROKEN: [what: string, sabotage: Sabotage, found: RegExp][] = [
   [
     'a hold that trusts its handle',
     replaced('memremap/frames', /if \(words\[d \+ GENERATION\] >>> 0 !== generation\)\s*return false;/, ''),
-    /./,
+    /is held, and cannot be looked at/,
   ],
 ];
 for (const [what, sabotage, found] of BROKEN) {
