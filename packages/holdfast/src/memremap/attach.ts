@@ -17,7 +17,16 @@ import { Holds } from './holds.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
 import type { Death } from './obituaries.ts';
 import { type ParcelInfo, Parcels } from './parcels.ts';
-import { M_DRAINED, M_DRAINED_AT, M_DRIVER, M_KILLED, M_MAKER, M_STATE, MAP_RECORD_WORDS } from './pgmap.layout.ts';
+import {
+  M_DRAINED,
+  M_DRAINED_AT,
+  M_DRIVER,
+  M_KILLED,
+  M_MAKER,
+  M_RESERVED,
+  M_STATE,
+  MAP_RECORD_WORDS,
+} from './pgmap.layout.ts';
 import { reap, repair } from './recovery.ts';
 
 /** What the layers above bring along. */
@@ -289,6 +298,8 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
       return false;
     }
   };
+  const isHalfMade = (map: MapWords): boolean =>
+    memory.state(map) === M_RESERVED && memory.get(map, M_MAKER) === slot + 1;
   attempt(() => events.close());
   participants.leaving(slot);
   // ORDER: marked, then the look for what was sent here (pairs with `Parcels.send`).
@@ -305,12 +316,13 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
     });
     // Whose teardown is under way in this thread hears ENODEV; somebody else may go on with it. And with what it has made and left.
     Atomics.compareExchange(words, map.record + M_DRIVER, slot + 1, 0);
-    Atomics.compareExchange(words, map.record + M_MAKER, slot + 1, 0);
+    if (!isHalfMade(map)) Atomics.compareExchange(words, map.record + M_MAKER, slot + 1, 0);
   }
-  // LIFE: a slot with something left in it (the gate stayed closed) must not be somebody else's: its lock goes, below, and it is put
-  // right as that of one who died.
-  const isEmpty =
-    isDropped && holds.held === 0 && maps.every((map) => memory.pins(map, slot) === 0 && !memory.isMapped(map, slot));
+  // LIFE: a slot with something left in it (the gate stayed closed, a map could not be undone) must not be somebody else's: its lock
+  // goes, below, and it is put right as that of one who died.
+  const isClean = (map: MapWords): boolean =>
+    memory.pins(map, slot) === 0 && !memory.isMapped(map, slot) && !isHalfMade(map);
+  const isEmpty = isDropped && holds.held === 0 && maps.every(isClean);
   memory.close();
   if (isEmpty) attempt(() => participants.vacate(slot));
   attempt(() => liveness.close());

@@ -141,7 +141,7 @@ export class Holds {
     if (!this.#frames.acquire(frame, pages, unusedBytes, this.#memory.slot)) {
       throw new HoldfastError(
         'ERR_HOLDFAST_CORRUPT',
-        `page ${frame} is free in the pool but not in its descriptor: the control block was damaged; make the region anew`,
+        `page ${frame} is free in the pool, and ${this.#frames.describe(frame).state} in its descriptor: the control block was damaged; make the region anew`,
       );
     }
     this.#count(frame, 1);

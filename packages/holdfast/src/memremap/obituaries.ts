@@ -102,7 +102,8 @@ export class Autopsy {
     const { words, participants, now, deaths } = this.#parts;
     const foundAt = now();
     let last = Atomics.load(words, deaths);
-    for (const slot of participants.used()) if (isAfter(participants.death(slot), last)) last = participants.death(slot);
+    for (const slot of participants.used())
+      if (isAfter(participants.death(slot), last)) last = participants.death(slot);
     const told = this.#found.map((one) => {
       if (participants.death(one.slot) === 0) {
         last = (last + 1) | 0 || 1;

@@ -68,6 +68,8 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     // From here on nobody is inside and nobody comes in: plain code, in the order truth, then what follows from it.
     const isDead = (slot: number): boolean => dead.includes(slot);
     const blocks: { addr: number; size: number }[] = [];
+    /** Maps whose makers died before anybody had seen them. */
+    const undone: MapWords[] = [];
     const told = dead.filter((slot) => !participants.isBuried(slot));
     const autopsy = new Autopsy(parts, told, gateBefore);
     const held = (slot: number, pages: number): void => autopsy.held(slot, pages);
@@ -78,7 +80,8 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
       const state = Atomics.load(words, map.record + M.M_STATE);
       if (state === M.M_EMPTY || state === M.M_GONE) continue;
       if (state === M.M_RESERVED && isDead(Atomics.load(words, map.record + M.M_MAKER) - 1)) {
-        undoMap(parts, map);
+        frames.unmap(firstUsable(parts, map), endOf(parts, map) - firstUsable(parts, map));
+        undone.push(map);
         continue;
       }
       const first = firstUsable(parts, map);
@@ -99,7 +102,10 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     }
     disown(parts, parts.registry, isDead);
     pool.rebuild(blocks);
-    repairRoom(parts);
+    repairRoom(parts, undone);
+    // LIFE: last of all. Reserving a record has a lock of its own, and waits for no gate: as soon as this one is empty it is another
+    // map's, whose room its chunks would be. CRASH: before it, the next recovery finds all of it again.
+    for (const map of undone) Atomics.store(words, map.record + M.M_STATE, M.M_EMPTY);
     deaths = autopsy.write();
     Atomics.add(words, parts.repairs, 1);
     // ORDER: before the gate opens, so that nobody sends anything to the dead whose parcels were dropped. And last: who goes on after us
@@ -140,13 +146,6 @@ export function everyoneOutside(parts: Pick<MemoryParts, 'sections' | 'participa
     else period.pause(looks);
   }
   return true;
-}
-
-/** Undoes a map whose maker died before it was published: nobody has seen it. `repairRoom` takes its chunks. */
-function undoMap(parts: MemoryParts, map: MapWords): void {
-  const first = firstUsable(parts, map);
-  parts.frames.unmap(first, endOf(parts, map) - first);
-  Atomics.store(parts.words, map.record + M.M_STATE, M.M_EMPTY);
 }
 
 /** Closes the gate in the name of `me`; false when a living participant has it and keeps it. */

@@ -12,14 +12,16 @@
  * Kernel counterpart: none. The chunk of a removed BAR stays in the kernel's pool, and is tried first for ever.
  */
 import { isHoldfastError } from '../errors.ts';
+import { wait } from '../sync/wait.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, Memory, MemoryParts } from './memory.ts';
 import { OP_CHANGE_MAP } from './operations.ts';
 import * as M from './pgmap.layout.ts';
 import { endOf, firstUsable } from './registry.ts';
 
-/** How often a change is tried again whose pool is kept locked by somebody that died in it. */
-const TRIES_MAX = 3;
+/** How often, and for how long each time, is waited for whoever has the pool's lock, and died in it perhaps: about a second. */
+const LOOKS = 200;
+const LOOK_MS = 5;
 
 /**
  * Adds the chunks of the map, out of use.
@@ -76,8 +78,12 @@ export function removeRoom(memory: Memory, map: MapWords): boolean {
   );
 }
 
-/** Brings all chunks in line with their maps after a death. Nobody is inside a section, and the pool was rebuilt. */
-export function repairRoom({ words, pool, maps }: MemoryParts): void {
+/**
+ * Brings all chunks in line with their maps after a death. Nobody is inside a section, and the pool was rebuilt.
+ *
+ * @param undone maps whose makers died before they were there: nobody has a block of them
+ */
+export function repairRoom({ words, pool, maps }: MemoryParts, undone: readonly MapWords[]): void {
   const chunks: { start: number; owner: number }[] = [];
   pool.forEachChunk(({ start, owner }) => chunks.push({ start, owner }));
   for (const { start, owner } of chunks) {
@@ -88,8 +94,7 @@ export function repairRoom({ words, pool, maps }: MemoryParts): void {
       continue;
     }
     pool.retire(start);
-    // CRASH: its maker died before the map was there: nobody has a block of it.
-    if (state === M.M_EMPTY || state === M.M_GONE) pool.removeChunk(start);
+    if (state === M.M_EMPTY || state === M.M_GONE || undone.includes(map!)) pool.removeChunk(start);
   }
 }
 
@@ -104,12 +109,15 @@ function chunksOf(memory: Memory, map: MapWords): number[] {
 
 /** Changes the pool's structure. CRASH: who died in the pool's lock keeps it until the dead are reaped. */
 function changed<T>(memory: Memory, change: () => T): T {
-  for (let tries = 1; ; tries++) {
+  const { words, event } = memory.parts;
+  for (let looks = 0; ; looks++) {
+    const seen = Atomics.load(words, event);
     try {
       return memory.inside(change, OP_CHANGE_MAP);
     } catch (error) {
-      if (tries === TRIES_MAX || !isHoldfastError(error, 'EBUSY')) throw error;
+      if (looks === LOOKS || !isHoldfastError(error, 'EBUSY')) throw error;
     }
     memory.reap();
+    if (looks > 0) wait(words, event, seen, LOOK_MS);
   }
 }

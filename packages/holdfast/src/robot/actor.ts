@@ -31,6 +31,7 @@ import {
 } from './board.ts';
 import { setOperation } from './point.ts';
 import type { Random } from './random.ts';
+import type { Fault } from './spec.ts';
 
 /** How a region is reached, by number: 0 is one of `alloc`, 1 a bare one, in which maps come and go. */
 export type Ways = readonly (Ticket | string)[];
@@ -44,8 +45,18 @@ export interface World {
   readonly isCorrupt: boolean;
   /** Whether system calls fail. */
   readonly hasFailures: boolean;
+  /** Whether processes are stopped now and then. */
+  readonly hasStops: boolean;
   /** The file whose bytes maps bring along, where the bare region is one of parts. */
   readonly parts: string | undefined;
+}
+
+/** What faults do to what an actor may be answered. */
+export function worldOf(faults: readonly Fault[]): Pick<World, 'isCorrupt' | 'hasFailures' | 'hasStops'> {
+  const [isCorrupt, hasFailures, hasStops] = (['corrupt', 'calls', 'stops'] as const).map((one) =>
+    faults.includes(one),
+  );
+  return { isCorrupt: isCorrupt!, hasFailures: hasFailures!, hasStops: hasStops! };
 }
 
 /** Blocks that an actor holds at the most, of each region. */
@@ -59,19 +70,9 @@ const GENERATION_MASK = 0xfffff;
 const SERIAL_MASK = 0x3fffff;
 
 /** What may be answered to an operation, since others do what they do. */
-const EXPECTED = [
-  'ESTALE',
-  'ENOMEM',
-  'ENODEV',
-  'EBUSY',
-  'EALREADY',
-  'EDEADLK',
-  'ETIMEDOUT',
-  'ESRCH',
-  'EUSERS',
-  'ENOSPC',
-  'ENOENT',
-];
+const EXPECTED = ['ESTALE', 'ENOMEM', 'ENODEV', 'EBUSY', 'EALREADY', 'EDEADLK', 'ESRCH', 'EUSERS', 'ENOSPC', 'ENOENT'];
+/** What may be answered where somebody may stand still. Who attaches does not wait long. */
+const OF_STOPS = 'ETIMEDOUT';
 const OF_CALLS = ['EMFILE', 'ENFILE', 'EINTR', 'ENOLCK'];
 
 /** One region as the actor has it. */
@@ -111,10 +112,10 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'reap', side: 0, weight: 10 },
   { name: 'look around', side: 0, weight: 10 },
   { name: 'exhaust', side: 0, weight: 2 },
-  { name: 'kill, bring back', side: 0, weight: 1 },
+  { name: 'kill and bring back', side: 0, weight: 1 },
   { name: 'make map', side: 1, weight: 60 },
   { name: 'end map', side: 1, weight: 25 },
-  { name: 'kill map, bring back', side: 1, weight: 5 },
+  { name: 'kill and bring back a map', side: 1, weight: 5 },
   { name: 'alloc of a map', side: 1, weight: 80 },
   { name: 'hold of a map', side: 1, weight: 60 },
   { name: 'put of a map', side: 1, weight: 100 },
@@ -130,7 +131,7 @@ export const OPERATIONS: readonly Operation[] = [
 export const ATTACH = 0;
 export const LEAVE = 1;
 /** What takes the first region away, in the end for good. */
-export const KILL = OPERATIONS.findIndex(({ name }) => name === 'kill, bring back');
+export const KILL = OPERATIONS.findIndex(({ name }) => name === 'kill and bring back');
 
 const DECK = OPERATIONS.flatMap(({ weight }, number) => Array<number>(weight).fill(number));
 
@@ -181,13 +182,18 @@ export class Actor {
     try {
       this.#do(operation);
     } catch (error) {
-      this.#refused(error);
+      this.#refused(error, operation);
     }
   }
 
   /** Reads all that it holds. */
   checkAll(): void {
     for (const side of this.#sides) for (const hold of side?.holds ?? []) this.#check(side!, hold);
+  }
+
+  /** Puts right what the dead have left. */
+  tidy(): void {
+    for (const side of this.#sides) side?.region.reap();
   }
 
   /** What it holds, for the message of a failure. */
@@ -201,14 +207,16 @@ export class Actor {
       .join('; ');
   }
 
-  #refused(error: unknown): void {
+  #refused(error: unknown, operation: number): void {
+    const { isCorrupt, hasFailures, hasStops } = this.#world;
     const errors = flat(error);
     for (const one of errors) {
-      const { code } = one as { code?: string };
-      const isKnown =
-        isHoldfastError(one) &&
-        (this.#world.isCorrupt || EXPECTED.includes(code!) || (this.#world.hasFailures && OF_CALLS.includes(code!)));
-      if (!isKnown) throw error;
+      const code = (one as { code?: string }).code!;
+      const isExpected =
+        EXPECTED.includes(code) ||
+        (hasFailures && OF_CALLS.includes(code)) ||
+        (code === OF_STOPS && (hasStops || operation === ATTACH));
+      if (!isHoldfastError(one) || !(isCorrupt || isExpected)) throw error;
     }
     this.#line[L_REFUSED]!++;
     const isGone = errors.some((one) => isHoldfastError(one, 'ENODEV'));
@@ -325,7 +333,7 @@ export class Actor {
       case 'exhaust':
         this.#exhaust(side);
         return;
-      case 'kill, bring back':
+      case 'kill and bring back':
         this.#killRegion(side);
         return;
       case 'make map':
@@ -334,7 +342,7 @@ export class Actor {
       case 'end map':
         this.#endMap(side, false);
         return;
-      case 'kill map, bring back':
+      case 'kill and bring back a map':
         this.#endMap(side, true);
         return;
       case 'get page': {
@@ -601,7 +609,7 @@ export class Actor {
     } catch (error) {
       if (!isHoldfastError(error, 'ENODEV')) throw error;
       if (this.#isVoid(side, hold)) return; // taken by force meanwhile
-      return this.#wrong(side, hold, 'is held, and cannot be looked at');
+      this.#wrong(side, hold, 'is held, and cannot be looked at');
     }
     const { page, generation } = hold.handle;
     const expected = patternOf(page, generation);

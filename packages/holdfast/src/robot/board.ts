@@ -2,7 +2,7 @@
  * board: what the parts of a robot share beside the regions under test: what to do, what was done, who died where. A file in /dev/shm
  * mapped by all, so that the count of the dead is not lost with the dead.
  *
- *   PHASE            WORK, ENDING: operate; REST: come to rest with all you hold; RELEASE: put everything and leave
+ *   PHASE            WORK, ENDING: operate; REST: come to rest with all you hold; TIDY: reap the dead; RELEASE: put everything and leave
  *   lines            one a thread: lives that are left, counts, its latest operations
  *   kills, passed    one word a kill point: deaths there; the operations (bits) that pass it
  *   mail             handles and parcels on their way
@@ -15,6 +15,11 @@ export const REST = 1;
 export const RELEASE = 2;
 /** As WORK, while the region is being taken away: nobody brings it back. */
 export const ENDING = 3;
+/** At rest, and nobody dies any more: the crew, whose code has the kill points, puts right what the dead have left. */
+export const TIDY = 4;
+
+/** What a member of the crew has come to. */
+export type Stage = 'work' | 'rest' | 'tidy' | 'release';
 /** Deaths by kind, see {@link KILLS}. */
 export const KILL_KINDS = 1;
 export const KILLS = [

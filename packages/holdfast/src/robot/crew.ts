@@ -3,6 +3,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
+import type { Stage } from './board.ts';
 import { FORKABLE } from './fork.ts';
 import type { ProcessAnswer, ProcessOrder } from './process.ts';
 import { ZYGOTES_MAX } from './spec.ts';
@@ -67,7 +68,7 @@ export class Crew {
    * @returns false when the time was over first
    * @throws CrewFailure
    */
-  async all(did: 'work' | 'rest' | 'release', timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+  async all(did: Stage, timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     const until = Date.now() + timeoutMs;
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure;

@@ -3,7 +3,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { Region } from '../region/region.ts';
-import { type Board, ENDING, openBoard, THREADS_MAX, WORK } from './board.ts';
+import { type Board, ENDING, openBoard, type Stage, THREADS_MAX, WORK } from './board.ts';
 import { Random } from './random.ts';
 import { isSteady, type RoundSpec } from './spec.ts';
 import type { ThreadAnswer, ThreadRound, ThreadStart } from './thread.ts';
@@ -14,9 +14,7 @@ export type ProcessOrder =
   | { readonly round: RoundSpec; readonly paths: readonly string[]; readonly parts: string | undefined };
 
 /** What it answers: how far all of its threads are, or what went wrong. */
-export type ProcessAnswer =
-  | { readonly did: 'start' | 'work' | 'rest' | 'release' }
-  | Extract<ThreadAnswer, { failed: unknown }>;
+export type ProcessAnswer = { readonly did: 'start' | Stage } | Extract<ThreadAnswer, { failed: unknown }>;
 
 interface Thread {
   readonly worker: Worker;
@@ -31,7 +29,7 @@ let board: Board;
 let points = 0;
 let number = 0;
 let births = 0;
-let round: { order: ThreadRound; spec: RoundSpec; regions: Region[] } | undefined;
+let round: { order: Omit<ThreadRound, 'isSteady'>; regions: Region[] } | undefined;
 const threads: (Thread | undefined)[] = [];
 
 process.on('message', (order: ProcessOrder) => {
@@ -65,30 +63,18 @@ function begin({ round: spec, paths, parts }: Extract<ProcessOrder, { round: unk
       return path; // no slot is left, or it is going already
     }
   });
-  const isCorrupt = spec.faults.includes('corrupt');
-  const order = {
-    seed: spec.seed,
-    ways,
-    isSteady: false,
-    operations: spec.operations,
-    isCorrupt,
-    failingEvery: 0,
-    parts,
-  };
-  round = { order, spec, regions };
+  round = { order: { spec, ways, parts }, regions };
   for (let index = 0; index < spec.threads; index++) start(index);
   for (let index = spec.threads; index < threads.length; index++) stop(index);
   if (spec.faults.includes('kills')) void terminateSome(round, random);
 }
 
 function start(index: number): void {
-  const { order, spec } = round!;
+  const { order } = round!;
   const thread = threads[index] ?? fresh(index);
   threads[index] = thread;
   thread.did = '';
-  const hasFailures = spec.faults.includes('calls') && index % 2 === 0;
-  const failingEvery = hasFailures ? spec.failingEvery : 0;
-  thread.worker.postMessage({ ...order, isSteady: isSteady(spec, index), failingEvery } satisfies ThreadRound);
+  thread.worker.postMessage({ ...order, isSteady: isSteady(order.spec, index) } satisfies ThreadRound);
 }
 
 function fresh(index: number): Thread {
@@ -117,7 +103,7 @@ function fresh(index: number): Thread {
     if (round === undefined) return;
     const { phase } = board;
     if (phase === WORK || phase === ENDING) start(index);
-    else for (const did of ['work', 'rest', 'release'] as const) settle(did);
+    else for (const did of ['work', 'rest', 'tidy', 'release'] as const) settle(did);
   });
   return thread;
 }
@@ -129,7 +115,7 @@ function stop(index: number): void {
 }
 
 /** Tells when all threads that live have got there. */
-function settle(did: 'work' | 'rest' | 'release'): void {
+function settle(did: Stage): void {
   if (round === undefined || told.has(did)) return;
   if (!threads.every((thread) => thread === undefined || thread.did === did)) return;
   if (did !== 'release') {
@@ -143,7 +129,7 @@ function settle(did: 'work' | 'rest' | 'release'): void {
     try {
       region.detach();
     } catch (error) {
-      if (!round.order.isCorrupt) throw error;
+      if (!round.order.spec.faults.includes('corrupt')) throw error;
     }
   }
   round = undefined;
@@ -158,7 +144,7 @@ async function terminateSome(of: NonNullable<typeof round>, random: Random): Pro
     await new Promise((resolve) => setTimeout(resolve, 100 + random.below(1500)));
     const { phase } = board;
     if (round !== of || (phase !== WORK && phase !== ENDING)) continue;
-    const thread = threads[random.below(of.spec.threads)];
+    const thread = threads[random.below(of.order.spec.threads)];
     if (thread === undefined || !thread.isLoaded) continue;
     board.died('thread at random', -1);
     await thread.worker.terminate();

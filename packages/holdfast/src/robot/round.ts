@@ -21,6 +21,7 @@ import {
   RELEASE,
   REST,
   THREADS_MAX,
+  TIDY,
   TRACE_LENGTH,
   WORK,
 } from './board.ts';
@@ -102,15 +103,23 @@ export async function runRound(
     board.phase = REST;
     if (!(await crew.all('rest', REST_MS, signal))) throw new Error('somebody does not come to rest: it hangs');
     if (!isCorrupt) {
+      board.phase = TIDY;
+      if (!(await crew.all('tidy', REST_MS, signal))) throw new Error('somebody does not end with reaping: it hangs');
+      for (const one of regions) {
+        mustBeReaped(one);
+        mustBeWhole(one, 'at rest');
+      }
       await settle(region);
-      for (const one of regions) mustBeWhole(one, 'at rest');
       if (spec.ending !== 'quiet') await endUnderHands(spec, region, anchor, board);
     }
     board.phase = RELEASE;
     if (!(await crew.all('release', REST_MS, signal))) throw new Error('somebody does not leave: it hangs');
     crew.end();
     if (!isCorrupt) {
+      // Lives that ended in the last moments.
+      bare.reap();
       if (spec.ending === 'quiet') {
+        region.reap();
         mustBeWhole(region, 'when all have left');
         anchor.put();
         mustBeEmpty(region);
@@ -154,11 +163,16 @@ async function settle(region: Region): Promise<void> {
   }
 }
 
+/** By the crew, whose code it is that is tried. */
+function mustBeReaped(region: Region): void {
+  const { participants, liveness } = region.attachment.memory.parts;
+  const dead = participants.used().filter((slot) => !liveness.isAlive(slot));
+  if (dead.length > 0) throw new Error(`the crew has reaped, and participants ${dead.join(', ')} are dead`);
+}
+
 function mustBeWhole(region: Region, when: string): void {
   const { memory } = region.attachment;
-  region.reap();
   const found = findings(memory.parts);
-  // Lives that ended in the last moments, perhaps while somebody else reaps.
   if (found.length > 0)
     throw new Error(
       `the ${region.state === 'bare' ? 'bare ' : ''}region is not whole ${when}:\n  ${found.join('\n  ')}`,

@@ -5,13 +5,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { getSys } from '../sys/index.ts';
-import { Actor, ATTACH, LEAVE, type Ways, type Wrong, wrongOf } from './actor.ts';
-import { Board, ENDING, L_FAILED_CALLS, L_LIVES, RELEASE, REST, WORK } from './board.ts';
+import { Actor, ATTACH, LEAVE, type Ways, type Wrong, worldOf, wrongOf } from './actor.ts';
+import { Board, ENDING, L_FAILED_CALLS, L_LIVES, RELEASE, REST, type Stage, TIDY, WORK } from './board.ts';
 import { countFailed, setFailing } from './faulty.ts';
 import { die } from './fork.ts';
 import { liveAndDie, suitable } from './life.ts';
 import { notePassed } from './point.ts';
 import { Random } from './random.ts';
+import type { RoundSpec } from './spec.ts';
 
 /** What a thread is started with. */
 export interface ThreadStart {
@@ -24,18 +25,14 @@ export interface ThreadStart {
 
 /** What it is told at the beginning of a round. */
 export interface ThreadRound {
-  readonly seed: number;
+  readonly spec: RoundSpec;
   readonly ways: Ways;
-  readonly isSteady: boolean;
-  readonly operations: number;
-  readonly isCorrupt: boolean;
-  /** Of so many system calls one fails; 0: none. */
-  readonly failingEvery: number;
   readonly parts: string | undefined;
+  readonly isSteady: boolean;
 }
 
 /** What it answers: how far it is, or what went wrong. */
-export type ThreadAnswer = { readonly did: 'load' | 'work' | 'rest' | 'release' } | { readonly failed: Wrong };
+export type ThreadAnswer = { readonly did: 'load' | Stage } | { readonly failed: Wrong };
 
 const port = parentPort!;
 const { board: buffer, points, thread, birth } = workerData as ThreadStart;
@@ -65,24 +62,30 @@ function answer(what: ThreadAnswer): void {
   port.postMessage(what);
 }
 
-async function live(round: ThreadRound): Promise<void> {
-  const random = new Random(round.seed * 7919 + thread * 104729 + birth * 15485863 + line[L_LIVES]!);
-  const { ways, isCorrupt, failingEvery, parts } = round;
-  const hasFailures = failingEvery > 0;
+async function live({ spec, ways, parts, isSteady }: ThreadRound): Promise<void> {
+  const random = new Random(spec.seed * 7919 + thread * 104729 + birth * 15485863 + line[L_LIVES]!);
+  const world = { board, ways, thread, parts, ...worldOf(spec.faults) };
   const fresh = (): Actor => {
-    actor = new Actor({ board, ways, thread, isCorrupt, hasFailures, parts }, random);
+    actor = new Actor(world, random);
     return actor;
   };
   let hasWorked = false;
   let livesAtTheEnd = LIVES_AT_THE_END;
   actor = undefined;
   for (;;) {
-    setFailing(failingEvery, random.below(2 ** 30));
+    setFailing(world.hasFailures ? spec.failingEvery : 0, random.below(2 ** 30));
     const { phase } = board;
     if (phase === REST) {
       current()?.checkAll();
       answer({ did: 'rest' });
       while (board.phase === REST) await pause(LOOK_MS);
+      continue;
+    }
+    if (phase === TIDY) {
+      setFailing(0);
+      current()?.tidy();
+      answer({ did: 'tidy' });
+      while (board.phase === TIDY) await pause(LOOK_MS);
       continue;
     }
     if (phase === RELEASE) {
@@ -91,12 +94,12 @@ async function live(round: ThreadRound): Promise<void> {
       answer({ did: 'release' });
       return;
     }
-    const isDying = !round.isSteady && (phase === WORK ? Atomics.load(line, L_LIVES) > 0 : livesAtTheEnd-- > 0);
+    const isDying = !isSteady && (phase === WORK ? Atomics.load(line, L_LIVES) > 0 : livesAtTheEnd-- > 0);
     if (isDying) {
       Atomics.sub(line, L_LIVES, 1);
       leave();
       const end = random.chance(PROCESS_EVERY) ? endProcess : endThread;
-      liveAndDie(fresh(), board, random, round.operations, end);
+      liveAndDie(fresh(), board, random, spec.operations, end);
     } else {
       if (!hasWorked) answer({ did: 'work' });
       hasWorked = true;

@@ -4,16 +4,17 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { checkRegion } from '../memremap/check.ts';
-import { HEADER_WORDS } from '../memremap/control.layout.ts';
+import { H_OBITUARIES, HEADER_WORDS } from '../memremap/control.layout.ts';
 import { checkHeader } from '../memremap/control.ts';
 import { NONE } from '../memremap/frames.layout.ts';
 import type { MapWords, MemoryParts } from '../memremap/memory.ts';
+import { NUMBER, OBITUARIES, OBITUARY_WORDS } from '../memremap/obituaries.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 
 const FINDINGS_MAX = 20;
 
 /** What is not as it must be; empty when all is well. Nobody works on the region meanwhile, and the dead were reaped. */
-export function findings({ words, liveness, sections, participants }: MemoryParts): string[] {
+export function findings({ words, gate, registry, deaths, liveness, sections, participants }: MemoryParts): string[] {
   const checked = checkHeader(words.slice(0, HEADER_WORDS), Number.MAX_SAFE_INTEGER, 'the region');
   const found = checkRegion(words.slice(), checked, { isAlive: (slot) => liveness.isAlive(slot) })
     .filter(({ severity }) => severity !== 'note')
@@ -23,6 +24,17 @@ export function findings({ words, liveness, sections, participants }: MemoryPart
     if (!participants.isUsed(slot) && liveness.isAlive(slot))
       found.push(`slot ${slot} is empty, and its lock is taken`);
   }
+  for (const [lock, what] of [
+    [gate, 'the gate is closed'],
+    [registry, 'the table of maps is locked'],
+  ] as const) {
+    const owner = Atomics.load(words, lock);
+    if (owner !== 0) found.push(`${what}, in the name of participant ${owner - 1}`);
+  }
+  const told = Array.from({ length: OBITUARIES }, (_, at) => words[H_OBITUARIES + at * OBITUARY_WORDS + NUMBER]!);
+  const last = Math.max(...told);
+  if (last !== words[deaths])
+    found.push(`${words[deaths]} deaths are counted, and the last that is told is number ${last}`);
   return found.slice(0, FINDINGS_MAX);
 }
 

@@ -4,7 +4,8 @@
  */
 import { openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Actor, LEAVE, type Wrong, wrongOf } from './actor.ts';
+import { Region } from '../region/region.ts';
+import { Actor, LEAVE, type Wrong, worldOf, wrongOf } from './actor.ts';
 import {
   type Board,
   ENDING,
@@ -15,6 +16,7 @@ import {
   RELEASE,
   REST,
   THREADS_MAX,
+  TIDY,
   WORK,
 } from './board.ts';
 import { countFailed, setFailing } from './faulty.ts';
@@ -97,10 +99,15 @@ class Zygote {
     let livesAtTheEnd = LIVES_AT_THE_END;
     for (;;) {
       const { phase } = board;
-      if (phase === REST || phase === RELEASE) {
-        tell({ did: phase === REST ? 'rest' : 'release' });
-        if (phase === RELEASE) return;
+      if (phase === REST) {
+        tell({ did: 'rest' });
         while (board.phase === REST) await pause(1);
+      } else if (phase === TIDY) {
+        this.#tidy(order);
+        while (board.phase === TIDY) await pause(1);
+      } else if (phase === RELEASE) {
+        tell({ did: 'release' });
+        return;
       } else if (phase === WORK ? line[L_LIVES]! > 0 : livesAtTheEnd-- > 0) {
         await this.#oneLife(order, line[L_LIVES]!--);
         await pause(0);
@@ -124,9 +131,15 @@ class Zygote {
     }
   }
 
+  /** Has the dead reaped: whoever attaches does that. */
+  #tidy({ paths }: RoundOrder): void {
+    for (const path of paths) Region.attach(path).detach();
+    tell({ did: 'tidy' });
+  }
+
   #actor({ round: { faults }, paths: ways, parts }: RoundOrder, random: Random): Actor {
-    const [isCorrupt, hasFailures] = [faults.includes('corrupt'), faults.includes('calls')];
-    return new Actor({ board: this.#board, ways, thread: this.#thread, isCorrupt, hasFailures, parts }, random);
+    const world = { board: this.#board, thread: this.#thread, ways, parts, ...worldOf(faults) };
+    return new Actor(world, random);
   }
 
   async #oneLife(order: RoundOrder, number: number): Promise<void> {
@@ -137,7 +150,7 @@ class Zygote {
     const copy = this.#forks.fork();
     if (copy === undefined) this.#beCopy(order, random, isByPoint);
     if (!isByPoint) this.#endAtAnyMoment(copy, spec, random);
-    await this.#collect(copy);
+    await this.#collect(copy, order);
   }
 
   /** What a copy does. Without a pause: see `fork`. */
@@ -158,7 +171,7 @@ class Zygote {
       if (board.phase === REST) {
         actor.checkAll();
         Atomics.store(line, L_STAGE, AT_REST);
-        while (board.phase === REST) wait(1);
+        while (board.phase === REST || board.phase === TIDY) wait(1);
         while (board.phase === ENDING && !actor.isDone) {
           actor.step(suitable(actor, board, random));
           wait(1);
@@ -188,12 +201,17 @@ class Zygote {
   }
 
   /** Waits until the copy has ended; while it rests, tells so. */
-  async #collect(copy: Child): Promise<void> {
+  async #collect(copy: Child, order: RoundOrder): Promise<void> {
     let hasRested = false;
+    let hasTidied = false;
     for (let looks = 0; copy.ended() === undefined; looks++) {
       const isResting = Atomics.load(this.#line, L_STAGE) === AT_REST;
       if (isResting && !hasRested) tell({ did: 'rest' });
       hasRested ||= isResting;
+      if (hasRested && !hasTidied && this.#board.phase === TIDY) {
+        this.#tidy(order);
+        hasTidied = true;
+      }
       if (hasRested || looks > LOOKS) await pause(1);
       else wait(LOOK_MS);
     }

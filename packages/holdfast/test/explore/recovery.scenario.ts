@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { type Sim, scenario } from '@holdfast/explore';
 import { type Attachment, attach } from '../../src/memremap/attach.ts';
 import { H_CLAIMS, H_GATE, H_REGISTRY } from '../../src/memremap/control.layout.ts';
+import { type MapStep, makeMap, prepareMap } from '../../src/memremap/make-map.ts';
 import { getDevPagemap } from '../../src/memremap/memremap.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { reap } from '../../src/memremap/recovery.ts';
@@ -189,6 +190,30 @@ export const makerDiesAlone = scenario({
     pair.checkIdle(ctl);
   },
   options: { ...WHOLE, crash: ['dying'] },
+});
+
+/** The room that the dead one had made is in the pool under the number of its record. */
+export const undoneMeanwhile = scenario({
+  ...shape(roomy, { pool: true }),
+  name: 'recovery: X22 a map that one died in making is undone while another makes one: the room of the first is never that of the second',
+  bound:
+    '2 threads: a reap of one dead that had made all of a map but published it; a reservation of another page, and the rest of that making after it; 2 pages of the pool',
+  setup: ({ ctl }: Space): undefined => {
+    prepareMap(roomy.format(ctl)[2]!.memory, spec(0, 1, true), 1);
+  },
+  threads: {
+    one: ({ ctl }, sim) => reapIn(roomy, ctl, sim),
+    two: ({ ctl }, sim) => {
+      // Reserving has a lock of its own; what follows waits at the gate, as everybody does.
+      const onStep = (step: MapStep): void => void (step === 'descriptors' && sim.join('one'));
+      makeMap(roomy.sit(ctl, sim).memory, spec(1, 1, true), 1, undefined, onStep);
+    },
+  },
+  end: ({ ctl, results }) => {
+    assert.equal(results['one'], '2');
+    roomy.checkIdle(ctl);
+  },
+  options: { ...WHOLE, timeouts: 'never' },
 });
 
 // ---- what a death has left, and the living --------------------------------------------------------------------------------------

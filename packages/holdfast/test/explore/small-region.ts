@@ -278,9 +278,12 @@ export class SmallRegion {
       assert.equal(words[this.parcelAt(entry) + P_STATE], P_EMPTY, `parcel ${entry} is none`);
     }
     checkRest(words.subarray(this.layout.pool, this.layout.frames), []);
-    pool.forEachChunk(({ owner, state }) => {
+    pool.forEachChunk(({ owner, state, start, size }) => {
       const map = alive.find(({ number }) => number === owner - 1);
       assert.equal(state === 'online', map !== undefined, `the chunk of map ${owner - 1} is ${state}`);
+      const isWithin =
+        map !== undefined && memory.covers(map, start / PAGE_BYTES) && size <= PAGE_BYTES * memory.get(map, M.M_COUNT);
+      assert.ok(state !== 'online' || isWithin, `the chunk at ${start} is of map ${owner - 1}`);
     });
     for (let page = 0; page < frames.count; page++) {
       const { state, map, holders, resident, inFlight } = frames.describe(page);
