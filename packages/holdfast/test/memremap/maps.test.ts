@@ -4,6 +4,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, test } from 'node:test';
 import { Device } from '../../src/devres/index.ts';
 import { HoldfastError, isHoldfastError } from '../../src/errors.ts';
+import { LOCK } from '../../src/genalloc/pool.layout.ts';
 import {
   getDevPagemap,
   memunmapPages,
@@ -12,6 +13,7 @@ import {
   putDevPagemap,
 } from '../../src/memremap/memremap.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
+import { reap } from '../../src/memremap/recovery.ts';
 import { atEachStep } from '../support/interleave.ts';
 import { Member, outcome, PAGE, World } from './world.ts';
 
@@ -302,6 +304,30 @@ describe('a creation that fails', () => {
     await assert.rejects(a.remap({ ranges, pooled: true, onStep }), { code: 'EIO' });
     assert.deepEqual(new Set(seen), new Set(['ENODEV']));
     nothingLeft(world, a);
+  });
+
+  test('what cannot be undone stays reserved, and nobody gets its pages, until its maker leaves; then it is undone', async () => {
+    const { world, a } = alone();
+    const b = world.join();
+    const lock = world.layout.pool + LOCK;
+    const reason = new Error('the reason');
+    const onStep = (step: string): void => {
+      if (step !== 'content') return;
+      world.words[lock] = 1; // as one that stands still in the middle of a change
+      throw reason;
+    };
+    await assert.rejects(a.remap({ ranges: one(0, 4), pooled: true, onStep }), (error: AggregateError) => {
+      assert.deepEqual([error.errors[0], error.errors.at(-1).code], [reason, 'EBUSY']);
+      return true;
+    });
+    world.words[lock] = 0;
+    await assert.rejects(b.remap({ ranges: one(2, 4), pooled: true }), { code: 'ENOMEM' });
+    assert.equal(b.memory.state(b.memory.parts.maps[0]!), M.M_RESERVED);
+    a.attachment.detach();
+    assert.deepEqual(reap(b.memory.parts, b.slot), [a.slot]);
+    nothingLeft(world, b);
+    await b.remap({ ranges: one(2, 4), pooled: true });
+    assert.equal(b.alloc(4), 2);
   });
 
   test('M33: a callback that fails on top of it does not hide the reason', async () => {
