@@ -9,6 +9,7 @@
 import { readSync, writeSync } from 'node:fs';
 import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { getSys, type Sys, whyNoSys } from '../sys/index.ts';
+import { fsError } from './fs-error.ts';
 
 /** The result: the system, proven to work, or why there is none. */
 export type SelfTest =
@@ -63,9 +64,15 @@ export function testSys(sys: Sys | undefined): SelfTest {
       reason: `Node ${process.versions.node} cannot lay a SharedArrayBuffer over real memory: ${(error as Error).message}`,
       remedy:
         'Use another version of Node, or a sandbox that allows mmap, memfd_create and membarrier; until then, memory is shared between threads only.',
-      ...(isHoldfastError(error) && SHORTAGES.includes(error.code) && { shortage: error }),
+      ...shortageOf(error),
     };
   }
+}
+
+/** Whoever asked is told what there was too little of; the next one has the test made again. */
+function shortageOf(error: unknown): Pick<SelfTest & { ok: false }, 'shortage'> {
+  if (!SHORTAGES.includes((error as { code: string }).code)) return {};
+  return { shortage: isHoldfastError(error) ? error : fsError(error, 'Real memory could not be tested') };
 }
 
 function prove(sys: Sys): void {

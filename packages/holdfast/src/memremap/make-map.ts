@@ -32,7 +32,7 @@ export interface Making {
   readonly map: MapWords;
   /** Lets everybody see it. @throws EBUSY when a participant that stands still keeps the pool's lock: it is seen, but gives no pages */
   publish(): void;
-  /** Leaves nothing of it. */
+  /** Leaves nothing of it. @throws what stands in the way; then again, or when this participant leaves */
   undo(): void;
 }
 
@@ -76,7 +76,10 @@ export function prepareMap(
   // CRASH: a step that cannot be undone (somebody stands still and keeps the pool's lock) leaves the map reserved, in our name, with all
   // that is below it. Nobody takes its record, or its pages, before we have left, or died: then recovery undoes it.
   const undo = (): void => {
-    for (const step of undos.splice(0).reverse()) step();
+    for (let step = undos.at(-1); step !== undefined; step = undos.at(-1)) {
+      step();
+      undos.pop();
+    }
   };
   try {
     onStep?.('reserve');
@@ -94,7 +97,9 @@ export function prepareMap(
     memory.inside(() => map.ref.initialize(ALLOW_REINIT), OP_CHANGE_MAP);
 
     onStep?.('room');
-    undos.push(() => removeRoom(memory, map));
+    undos.push(() => {
+      if (!removeRoom(memory, map)) throw new HoldfastError('EBUSY', 'pages of the map are taken from the pool');
+    });
     if ((spec.kind & POOLED) !== 0) addRoom(memory, map, chunkPages);
 
     onStep?.('content');

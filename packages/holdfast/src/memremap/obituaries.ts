@@ -96,40 +96,62 @@ export class Autopsy {
    * Writes them down, and counts them.
    *
    * CRASH: each has its number before anything is written under it, and the count is the highest number there is, never one more. So
-   * whoever goes on after us writes and counts the same once more, also when others come between.
+   * whoever goes on after us counts the same once more, also when others come between, and leaves what is written as it is. What nobody
+   * has written yet, it tells without what we have seen: bits that are cleared do not say any more who held them.
    */
   write(): Death[] {
     const { words, participants, now, deaths } = this.#parts;
     const foundAt = now();
-    let last = Atomics.load(words, deaths);
-    for (const slot of participants.used())
-      if (isAfter(participants.death(slot), last)) last = participants.death(slot);
+    const slots = this.#found.map(({ slot }) => slot);
+    const last = numberDeaths(this.#parts, slots);
     const told = this.#found.map((one) => {
-      if (participants.death(one.slot) === 0) {
-        last = (last + 1) | 0 || 1;
-        participants.numberDeath(one.slot, last);
-      }
       const number = participants.death(one.slot);
       // Unsigned: the word may have been written by anybody, and what lies before the obituaries is the region's name.
       const at = H_OBITUARIES + (((number - 1) >>> 0) % OBITUARIES) * OBITUARY_WORDS;
       const { pid, threadId, title, joinedAt } = participants.describe(one.slot);
+      const { slot, blocks, pages, doing } = one;
+      const death = { slot, pid, threadId, title, joinedAt, foundAt, blocks, pages, doing: nameOf(doing) };
+      const there = Atomics.load(words, at + NUMBER);
+      if (there === number) return deathAt(words, at);
+      if (isAfter(there, number) && !isAfter(there, last)) return death; // twelve have died since
       Atomics.store(words, at + NUMBER, 0);
-      words[at + SLOT] = one.slot;
+      words[at + SLOT] = slot;
       words[at + PID] = pid;
       words[at + THREAD] = threadId;
       setTime(words, at + JOINED, joinedAt);
       setTime(words, at + FOUND, foundAt);
-      words[at + BLOCKS] = one.blocks;
-      words[at + PAGES] = one.pages;
-      words[at + DOING] = one.doing;
+      words[at + BLOCKS] = blocks;
+      words[at + PAGES] = pages;
+      words[at + DOING] = doing;
       setTitle(words, at + TITLE, title);
       Atomics.store(words, at + NUMBER, number);
-      const { slot, blocks, pages, doing } = one;
-      return { slot, pid, threadId, title, joinedAt, foundAt, blocks, pages, doing: nameOf(doing) };
+      return death;
     });
     Atomics.store(words, deaths, last);
     return told;
   }
+}
+
+/**
+ * Gives the owners of `slots`, who are dead, the numbers of their deaths, unless somebody who died in it has done that. With the gate closed.
+ *
+ * @returns the highest number there is: so many deaths there were
+ */
+export function numberDeaths(
+  { words, participants, deaths }: Pick<MemoryParts, 'words' | 'participants' | 'deaths'>,
+  slots: readonly number[],
+): number {
+  let last = Atomics.load(words, deaths);
+  for (const slot of participants.used()) {
+    const number = participants.death(slot);
+    if (isAfter(number, last)) last = number;
+  }
+  for (const slot of slots) {
+    if (participants.death(slot) !== 0) continue;
+    last = (last + 1) | 0 || 1;
+    participants.numberDeath(slot, last);
+  }
+  return last;
 }
 
 /** Numbers go round, and 0 is none. */
@@ -144,20 +166,24 @@ export function readDeaths(words: Int32Array): Death[] {
     const at = H_OBITUARIES + index * OBITUARY_WORDS;
     const number = Atomics.load(words, at + NUMBER);
     if (number === 0) continue;
-    const death = {
-      slot: words[at + SLOT]!,
-      pid: words[at + PID]!,
-      threadId: words[at + THREAD]!,
-      title: titleOf(words, at + TITLE),
-      joinedAt: timeOf(words, at + JOINED),
-      foundAt: timeOf(words, at + FOUND),
-      blocks: words[at + BLOCKS]!,
-      pages: words[at + PAGES]!,
-      doing: nameOf(words[at + DOING]!),
-    };
+    const death = deathAt(words, at);
     if (Atomics.load(words, at + NUMBER) === number) found.push({ number, death });
   }
   return found.sort((a, b) => a.number - b.number).map(({ death }) => death);
+}
+
+function deathAt(words: Int32Array, at: number): Death {
+  return {
+    slot: words[at + SLOT]!,
+    pid: words[at + PID]!,
+    threadId: words[at + THREAD]!,
+    title: titleOf(words, at + TITLE),
+    joinedAt: timeOf(words, at + JOINED),
+    foundAt: timeOf(words, at + FOUND),
+    blocks: words[at + BLOCKS]!,
+    pages: words[at + PAGES]!,
+    doing: nameOf(words[at + DOING]!),
+  };
 }
 
 function setTime(words: Int32Array, index: number, ms: number): void {

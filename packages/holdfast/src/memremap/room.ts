@@ -22,6 +22,8 @@ import { endOf, firstUsable } from './registry.ts';
 /** How often, and for how long each time, is waited for whoever has the pool's lock, and died in it perhaps: about a second. */
 const LOOKS = 200;
 const LOOK_MS = 5;
+/** The dead are looked for at the first look, and at each of so many: a recovery that cannot be made closes the gate for a while. */
+const REAP_EVERY = 20;
 
 /**
  * Adds the chunks of the map, out of use.
@@ -117,7 +119,7 @@ function changed<T>(memory: Memory, change: () => T): T {
     } catch (error) {
       if (looks === LOOKS || !isHoldfastError(error, 'EBUSY')) throw error;
     }
-    memory.reap();
+    if (looks % REAP_EVERY === 0) memory.reap();
     if (looks > 0) wait(words, event, seen, LOOK_MS);
   }
 }

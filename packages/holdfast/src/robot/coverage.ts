@@ -23,9 +23,13 @@ export interface CoverageReport {
   readonly enough: number;
   /** Points at which somebody died. */
   readonly hit: number;
-  /** How many died at each point. */
-  readonly all: readonly { readonly point: string; readonly text: string; readonly kills: number }[];
-  readonly never: readonly { readonly point: string; readonly text: string; readonly why: string }[];
+  /** How many died at each point, and why nobody did, as far as that is known. */
+  readonly all: readonly {
+    readonly point: string;
+    readonly text: string;
+    readonly kills: number;
+    readonly why?: string;
+  }[];
 }
 
 /** Takes over what a file has kept. Nothing when there is none. @throws ERR_HOLDFAST_FOREIGN for a file that is something else */
@@ -70,28 +74,21 @@ export function reportOf(points: readonly Point[], board: Board): CoverageReport
     points: points.length,
     enough: points.filter(({ number }) => board.kills[number]! >= ENOUGH).length,
     hit: points.length - never.length,
-    all: points.map(({ number, file, line, text }) => ({
-      point: `${file}:${line}`,
-      text,
-      kills: board.kills[number]!,
-    })),
-    never: never.map(({ number, file, line, text }) => ({
-      point: `${file}:${line}`,
-      text,
-      why: whyNever(file, text, board.passed[number]!),
-    })),
+    all: points.map(({ number, file, line, text }) => {
+      const kills = board.kills[number]!;
+      const why = kills === 0 ? { why: whyNever(file, text, board.passed[number]!) } : {};
+      return { point: `${file}:${line}`, text, kills, ...why };
+    }),
   };
 }
 
 /** Why nobody can die at a point, where that is known. */
 const KNOWN: readonly (readonly [file: RegExp, text: RegExp, why: string])[] = [
-  [/rcu|percpu-slots/, /INSIDE|CLOSED/, 'only where there is no membarrier(2), and on the heap'],
-  [/percpu-ref/, /./, 'for users of the reference alone: maps do not ask'],
-  [/genalloc\/pool/, /POOL_DESTROYED|picture/, 'no region destroys its pool, or draws it'],
-  [/memory/, /mapped/, 'only in a region of parts'],
-  [/memory/, /open|owner/, 'only where the gate was damaged'],
-  [/obituaries/, /./, 'read by those who look on'],
-  [/teardown/, /M_FORCED/, 'only the controller takes a region by force'],
+  [/genalloc\/pool/, /POOL_DESTROYED/, 'no region destroys its pool: that goes with it'],
+  [/memory/, /liveness|open =/, 'only where the gate was damaged'],
+  [/rcu/, /sub/, 'only where the word of a section was damaged while somebody was inside'],
+  [/claim/, /hasRaised/, 'only where another opens the same group at the same moment'],
+  [/frames/, /freeing, state|state, back/, 'only where another holds the block in the very moment of its last put'],
 ];
 
 function whyNever(file: string, text: string, passed: number): string {

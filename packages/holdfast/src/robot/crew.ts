@@ -103,7 +103,7 @@ export class Crew {
     });
     this.#members.length = 0;
     await Promise.all(ends);
-    this.#isClosed = !forGood ? false : this.#isClosed;
+    this.#isClosed = forGood;
   }
 
   #start(number: number): void {
@@ -119,6 +119,8 @@ export class Crew {
       execArgv: isZygote ? [...FORKABLE] : [],
       env: { ...process.env, NODE_OPTIONS: '' },
       serialization: 'advanced',
+      // Ctrl-C is for the robot, which ends them.
+      detached: true,
     });
     const fresh: Member = { child, did: '' };
     this.#members[number] = fresh;

@@ -35,12 +35,12 @@ export function countFailed(words: Int32Array): void {
 export function failing(calls: Calls): Calls {
   let injected = 0;
   const wrapped: Record<string, unknown> = { ...calls, errno: () => injected || calls.errno() };
-  for (const [name, errors] of Object.entries(ERRORS) as [CallName, readonly string[]][]) {
-    const real = calls[name] as (...args: unknown[]) => unknown;
-    const numbers = errors.map(errnoNumber);
+  for (const [name, real] of Object.entries(calls)) {
+    if (typeof real !== 'function' || name === 'errno') continue;
+    const numbers = ERRORS[name as CallName]?.map(errnoNumber);
     wrapped[name] = (...args: unknown[]) => {
       injected = 0;
-      if (rate === 0 || !chance(rate)) return real(...args);
+      if (numbers === undefined || rate === 0 || !chance(rate)) return real(...args);
       // LIFE: giving back does not fail: an unlock, or a close. What a caller could do about it nobody has found out.
       if (name === 'fcntl' && isUnlock(args[2])) return real(...args);
       failed[0]!++;

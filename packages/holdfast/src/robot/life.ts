@@ -16,6 +16,8 @@ const PASSINGS = 300;
 const FIRST_PASSINGS = 20;
 
 const HELP_EVERY = 6;
+/** Points of which the one where fewest have died is taken. With many, it is nearly always one that is hard to come by. */
+const PICKS = 6;
 /** Of so many deaths at a point one is wanted wherever participants come by; the others where few have died. */
 const KNOWN_EVERY = 5;
 /** Of so many operations of a life that is not to die at a point, one stands still at a point, for up to so many ms. */
@@ -110,7 +112,7 @@ function towards(board: Board, actor: Actor, target: number, random: Random): nu
 /** A point where few have died; one that nobody is known to pass, now and then. */
 function rarest({ points, passed, kills }: Board, random: Random): number {
   let best = random.below(points);
-  for (let tries = 0; tries < 24; tries++) {
+  for (let picks = 0; picks < PICKS; picks++) {
     const other = random.below(points);
     if (Atomics.load(passed, other) === 0) continue;
     if (Atomics.load(passed, best) === 0 || kills[other]! < kills[best]!) best = other;
@@ -120,7 +122,7 @@ function rarest({ points, passed, kills }: Board, random: Random): number {
 
 /** A point that somebody is known to pass, whatever has happened there. */
 function known({ points, passed }: Board, random: Random): number {
-  for (let tries = 0; tries < 24; tries++) {
+  for (let picks = 0; picks < PICKS; picks++) {
     const point = random.below(points);
     if (Atomics.load(passed, point) !== 0) return point;
   }

@@ -2,8 +2,10 @@
  * process: one process of the robot. Starts its threads, starts those anew that died, and passes on what they answer.
  */
 import { Worker } from 'node:worker_threads';
+import { isHoldfastError } from '../errors.ts';
 import { Region } from '../region/region.ts';
 import { type Board, ENDING, openBoard, type Stage, THREADS_MAX, WORK } from './board.ts';
+import { notePassed } from './point.ts';
 import { Random } from './random.ts';
 import { isSteady, type RoundSpec } from './spec.ts';
 import type { ThreadAnswer, ThreadRound, ThreadStart } from './thread.ts';
@@ -21,6 +23,8 @@ interface Thread {
   did: string;
   /** Whether it may be ended. */
   isLoaded: boolean;
+  /** It is being ended: what it says does not count, and it is somebody's until its descriptors are closed. */
+  isEnding: boolean;
 }
 
 const LOOK_MS = 5;
@@ -35,6 +39,7 @@ const threads: (Thread | undefined)[] = [];
 process.on('message', (order: ProcessOrder) => {
   if ('board' in order) {
     board = openBoard(order.board, order.points);
+    notePassed(board.passed);
     ({ points, number } = order);
     births = process.pid * 1000;
     tell({ did: 'start' });
@@ -59,8 +64,10 @@ function begin({ round: spec, paths, parts }: Extract<ProcessOrder, { round: unk
       const region = Region.attach(path, { title: `robot process ${number}` });
       regions.push(region);
       return region.ticket();
-    } catch {
-      return path; // no slot is left, or it is going already
+    } catch (error) {
+      // The table is full, for the moment.
+      if (isHoldfastError(error, 'EUSERS') || isHoldfastError(error, 'ETIMEDOUT')) return path;
+      throw error;
     }
   });
   round = { order: { spec, ways, parts }, regions };
@@ -85,7 +92,7 @@ function fresh(index: number): Thread {
     birth: births++,
   };
   const worker = new Worker(new URL('./thread.js', import.meta.url), { workerData });
-  const thread: Thread = { worker, did: '', isLoaded: false };
+  const thread: Thread = { worker, did: '', isLoaded: false, isEnding: false };
   worker.on('message', (what: ThreadAnswer) => {
     if ('failed' in what) tell(what);
     else if (what.did === 'load') thread.isLoaded = true;
@@ -117,7 +124,7 @@ function stop(index: number): void {
 /** Tells when all threads that live have got there. */
 function settle(did: Stage): void {
   if (round === undefined || told.has(did)) return;
-  if (!threads.every((thread) => thread === undefined || thread.did === did)) return;
+  if (!threads.every((thread) => thread === undefined || (thread.did === did && !thread.isEnding))) return;
   if (did !== 'release') {
     if (did === 'rest') told.delete('work');
     told.add(did);
@@ -146,6 +153,7 @@ async function terminateSome(of: NonNullable<typeof round>, random: Random): Pro
     if (round !== of || (phase !== WORK && phase !== ENDING)) continue;
     const thread = threads[random.below(of.order.spec.threads)];
     if (thread === undefined || !thread.isLoaded) continue;
+    thread.isEnding = true;
     board.died('thread at random', -1);
     await thread.worker.terminate();
   }

@@ -27,7 +27,9 @@ export interface RobotOptions {
   readonly coverage?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((report: RobotReport) => void) | undefined;
-  readonly onShrink?: ((spec: RoundSpec) => void) | undefined;
+  /** A round has failed: told before a smaller one is looked for. */
+  readonly onFailure?: ((spec: RoundSpec, failure: Failure) => void) | undefined;
+  readonly onShrink?: ((spec: RoundSpec, failure: Failure) => void) | undefined;
   /** Breaks the build: the robot must find it. */
   readonly sabotage?: Sabotage | undefined;
   /** Milliseconds that may be spent on shrinking a failure; default 60,000. */
@@ -91,10 +93,10 @@ export async function runRobot(options: RobotOptions): Promise<RobotReport> {
       if (options.coverage !== undefined) save(options.coverage, build.id, board);
       if (failure !== undefined) {
         await crew.close(false);
-        return {
-          ...report(false),
-          failure: await explain(spec, failure, { crew, board, build, name, signal }, options),
-        };
+        const failed = report(false);
+        options.onFailure?.(spec, failure);
+        const smaller = await explain(spec, { crew, board, build, name, signal }, options);
+        return { ...failed, failure: { spec, failure, ...smaller } };
       }
       // Who has worked on damaged memory is not to be trusted with another.
       if (spec.faults.includes('corrupt')) await crew.close(false);
@@ -131,25 +133,23 @@ interface Tools {
 /** Looks for a smaller round that fails as well. */
 async function explain(
   spec: RoundSpec,
-  failure: Failure,
   { crew, board, name, signal }: Tools,
   { shrinkMs = 60_000, onShrink }: RobotOptions,
-): Promise<NonNullable<RobotReport['failure']>> {
+): Promise<{ smallest: RoundSpec; command: string }> {
   let number = 0;
-  let last = failure;
   const fails = async (smaller: RoundSpec): Promise<boolean> => {
     try {
       const found = await runRound(smaller, crew, board, `${name}-s${number++}`, signal);
-      if (found === undefined) return false;
-      last = found;
-      onShrink?.(smaller);
-      return true;
+      if (found !== undefined) onShrink?.(smaller, found);
+      return found !== undefined;
+    } catch {
+      return false; // interrupted, or no room for the round: the failure that was found stays
     } finally {
       await crew.close(false);
     }
   };
   const smallest = await shrink(spec, fails, Date.now() + shrinkMs, signal);
-  return { spec, failure: last, smallest, command: commandOf(smallest) };
+  return { smallest, command: commandOf(smallest) };
 }
 
 /** The command that runs this round again, and again. */

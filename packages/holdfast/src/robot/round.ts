@@ -32,8 +32,8 @@ import { findings, remains, traces } from './verify.ts';
 
 const BARE_PAGES = 256;
 const PAGE_BYTES = 4096;
-/** Until the work of a round is done; then it is ended as it is. */
-const WORK_MS = 60_000;
+/** Until the work of a round is done, which takes some seconds. */
+const WORK_MS = 120_000;
 /** Until all have come to rest: whoever does not is taken for one that hangs. */
 const REST_MS = 90_000;
 const END_MS = 60_000;
@@ -66,23 +66,24 @@ export async function runRound(
   }
   const { participants, pages } = spec;
   const title = 'robot';
-  const pool = Region.create({
-    size: pages * PAGE_BYTES,
-    name: `${name}-a`,
-    participants,
-    maps: 2,
-    title,
-    trace: spec.seed % 4 === 0,
-  });
-  const size = BARE_PAGES * PAGE_BYTES;
-  const shape = { size, name: `${name}-b`, participants, maps: 6, title };
-  const empty = spec.isOfParts ? Region.createOfParts({ ...shape, role: 0 }) : Region.create({ ...shape, bare: true });
   const parts = spec.isOfParts ? `/dev/shm/holdfast-${name}-parts` : undefined;
-  if (parts !== undefined) writeFileSync(parts, new Uint8Array(size));
-  const regions = [pool, empty].map((one) => (spec.hasBarrier ? one : withoutBarrier(one))) as [Region, Region];
-  const [region, bare] = regions;
+  const regions: Region[] = [];
   const isCorrupt = spec.faults.includes('corrupt');
   try {
+    const make = (one: Region): Region => {
+      regions.push(spec.hasBarrier ? one : withoutBarrier(one));
+      return regions.at(-1)!;
+    };
+    const trace = spec.seed % 4 === 0;
+    const region = make(
+      Region.create({ size: pages * PAGE_BYTES, name: `${name}-a`, participants, maps: 2, title, trace }),
+    );
+    const size = BARE_PAGES * PAGE_BYTES;
+    const shape = { size, name: `${name}-b`, participants, maps: 6, title };
+    const bare = make(
+      spec.isOfParts ? Region.createOfParts({ ...shape, role: 0 }) : Region.create({ ...shape, bare: true }),
+    );
+    if (parts !== undefined) writeFileSync(parts, new Uint8Array(size));
     // Keeps the region from draining while its users kill it and bring it back.
     const anchor = region.alloc(1);
     crew.begin({ round: spec, paths: regions.map(({ path }) => path!), parts });
@@ -95,7 +96,8 @@ export async function runRound(
       faults.signal,
     );
     try {
-      await crew.all('work', WORK_MS, signal);
+      if (!(await crew.all('work', WORK_MS, signal)))
+        throw new Error('the work does not come to an end: somebody hangs');
     } finally {
       faults.abort();
       await making;
@@ -136,7 +138,7 @@ export async function runRound(
   } finally {
     crew.end();
     for (const one of regions) abandon(one);
-    if (parts !== undefined) rmSync(parts);
+    if (parts !== undefined) rmSync(parts, { force: true });
   }
 }
 

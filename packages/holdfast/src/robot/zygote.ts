@@ -216,8 +216,9 @@ class Zygote {
       else wait(LOOK_MS);
     }
     const signal = copy.ended()!;
-    if (signal === SIGKILL || !copy.isWhole) return;
-    if (signal === SIGABRT) tell({ failed: JSON.parse(readFileSync(this.#failure, 'utf8')) as Wrong });
-    else tell({ failed: { message: `a copy of the zygote ended with signal ${signal}`, stack: '' } });
+    if (signal === SIGKILL) return;
+    const told = readFileSync(this.#failure, 'utf8');
+    if (told !== '') tell({ failed: JSON.parse(told) as Wrong });
+    else if (copy.isWhole) tell({ failed: { message: `a copy of the zygote ended with signal ${signal}`, stack: '' } });
   }
 }

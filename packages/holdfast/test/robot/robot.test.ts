@@ -65,7 +65,7 @@ const BROKEN: [what: string, sabotage: Sabotage, found: RegExp][] = [
   [
     'a recovery that forgets parcels',
     replaced('memremap/recovery', 'parcels.repair(isDead)', 'new Map()'),
-    /parcel|not whole/,
+    /parcel|not whole|its descriptor says/,
   ],
   [
     'a hold that trusts its handle',

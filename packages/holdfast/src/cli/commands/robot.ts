@@ -44,7 +44,7 @@ Options:
   --seed N         of the first round; those that follow have the next ones. Default: of the time
   --jobs N         so many robots side by side; default 1
   --coverage FILE  adds up in FILE, over runs of the same build, who died where
-  --points         prints every kill point and how many died there
+  --points         prints every kill point, how many died there, and why nobody did where that is known
   --json           one object: { "ok", "seed", "rounds", "kills", "coverage", "failure", ... }
   --measure        recovery after one death with 262,144 pages and 64 participants: its time, and the longest
                    pause of those who work meanwhile
@@ -52,7 +52,7 @@ Options:
 To make rounds smaller, as the command that repeats a failure does:
   --rounds N  --zygotes N  --processes N  --threads N  --lives N  --operations N
   --ending ${ENDINGS.join('|')}
-  --faults LIST    of ${FAULTS.join(',')}; or none
+  --faults LIST    in every round these, of ${FAULTS.join(',')}; or none
 
 Examples:
   holdfast robot --minutes 10 --seed 42
@@ -104,6 +104,9 @@ Examples:
       ending: ending(values.ending),
       faults: faults(values.faults),
     };
+    if (shape.zygotes === 0 && shape.processes === 0) {
+      throw new UsageError('holdfast robot needs zygotes, or processes of threads');
+    }
     const seconds =
       values.seconds === undefined
         ? wholeNumber(values.minutes ?? '10', '--minutes', 1, 100_000) * 60
@@ -119,7 +122,7 @@ Examples:
       const reports =
         jobs === 1
           ? [await runRobot({ ...run, signal, ...told(terminal) })]
-          : await runJobs(jobs, seed, args, terminal, values.coverage);
+          : await runJobs(jobs, seed, args, terminal, { coverage: values.coverage, signal });
       if (json)
         terminal.print(JSON.stringify(jobs === 1 ? reports[0] : { ok: reports.every(({ ok }) => ok), jobs: reports }));
       else for (const report of reports) terminal.print(render(report, terminal, values.points === true));
@@ -148,7 +151,7 @@ function faults(text: string | undefined): Fault[] | undefined {
 }
 
 /** Progress, for whoever looks at it. */
-function told(terminal: Terminal): Pick<Parameters<typeof runRobot>[0], 'onProgress' | 'onShrink'> {
+function told(terminal: Terminal): Pick<Parameters<typeof runRobot>[0], 'onProgress' | 'onFailure' | 'onShrink'> {
   let last = Date.now();
   return {
     onProgress: (report) => {
@@ -157,9 +160,10 @@ function told(terminal: Terminal): Pick<Parameters<typeof runRobot>[0], 'onProgr
       last = Date.now();
       terminal.note(line(report));
     },
-    onShrink: ({ zygotes, processes, threads, lives, operations, faults: left }) => {
+    onFailure: ({ seed }, { what }) => terminal.note(`round ${seed} failed: ${what}\nlooking for a smaller one`),
+    onShrink: ({ zygotes, processes, threads, lives, operations, faults: left }, { what }) => {
       terminal.note(
-        `fails with ${count(zygotes, 'zygote')}, ${count(processes, 'process', 'processes')} of ${count(threads, 'thread')}, ${count(lives, 'life', 'lives')} of ${operations} operations, ${left.join(' ') || 'no faults'}`,
+        `fails with ${count(zygotes, 'zygote')}, ${count(processes, 'process', 'processes')} of ${count(threads, 'thread')}, ${count(lives, 'life', 'lives')} of ${operations} operations, ${left.join(' ') || 'no faults'}: ${what.split('\n', 1)[0]}`,
       );
     },
   };
@@ -170,58 +174,82 @@ function line({ ms, rounds, kills, killsPerSecond, operations, coverage }: Robot
   return `${roughTime(ms)}: ${count(rounds, 'round')}, ${kills} deaths (${killsPerSecond} a second), ${operations} operations; ${enough} of ${points} points hit ${ENOUGH} times`;
 }
 
-/** Robots in processes of their own, each with its own seeds. */
+/** Robots in processes of their own, each with its own seeds. Ends when all have, or, once one could not go on, the others were stopped. */
 async function runJobs(
   jobs: number,
   seed: number,
   args: readonly string[],
   terminal: Terminal,
-  coverage: string | undefined,
+  { coverage, signal }: { coverage: string | undefined; signal: AbortSignal },
 ): Promise<RobotReport[]> {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-robots-'));
-  const program = fileURLToPath(new URL('../main.js', import.meta.url));
   const files = Array.from({ length: jobs }, (_, job) => join(directory, `${job}.json`));
   const kept = withoutOptions(args, ['--jobs', '--seed', '--coverage'], ['--json', '--points']);
+  const stop = new AbortController();
+  const end = AbortSignal.any([signal, stop.signal]);
   try {
-    const reports = await Promise.all(
-      files.map(
-        (file, job) =>
-          new Promise<RobotReport>((resolve, reject) => {
-            const own = ['--seed', String((seed + job * SEED_STEP) % SEED_MAX), '--coverage', file, '--json'];
-            const child = spawn(process.execPath, [...process.execArgv, program, 'robot', ...kept, ...own], {
-              stdio: ['ignore', 'pipe', 'pipe'],
-            });
-            let out = '';
-            child.stdout.setEncoding('utf8').on('data', (text: string) => {
-              out += text;
-            });
-            child.stderr.setEncoding('utf8').on('data', (text: string) => {
-              for (const each of text.trimEnd().split('\n')) terminal.note(`robot ${job}: ${each}`);
-            });
-            child.on('error', reject);
-            child.on('close', () => {
-              try {
-                const report = JSON.parse(out) as RobotReport | { error: { code: string; message: string } };
-                if ('error' in report) reject(new HoldfastError(report.error.code, report.error.message));
-                else resolve(report);
-              } catch (error) {
-                reject(error);
-              }
-            });
-          }),
-      ),
+    // A file that cannot be added to is found out before the work.
+    if (coverage !== undefined) add([], coverage);
+    const ended = await Promise.allSettled(
+      files.map(async (file, job) => {
+        const own = ['--seed', String((seed + job * SEED_STEP) % SEED_MAX), '--coverage', file, '--json'];
+        try {
+          return await runJob([...kept, ...own], end, (line) => terminal.note(`robot ${job}: ${line}`));
+        } catch (error) {
+          stop.abort();
+          throw error;
+        }
+      }),
     );
-    if (coverage === undefined) return reports;
-    const build = makeBuild();
-    try {
-      merge(coverage, files, build.id, build.points.length);
-    } finally {
-      build.remove();
-    }
+    const reports = ended.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const failed = ended.find((one) => one.status === 'rejected');
+    if (failed !== undefined && reports.every(({ ok }) => ok)) throw failed.reason;
+    if (coverage !== undefined) add(files, coverage);
     return reports;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+function add(files: readonly string[], coverage: string): void {
+  const build = makeBuild();
+  try {
+    merge(coverage, files, build.id, build.points.length);
+  } finally {
+    build.remove();
+  }
+}
+
+/** One robot in a process of its own, which ends in order when `signal` aborts. */
+async function runJob(
+  args: readonly string[],
+  signal: AbortSignal,
+  onLine: (line: string) => void,
+): Promise<RobotReport> {
+  const program = fileURLToPath(new URL('../main.js', import.meta.url));
+  const child = spawn(process.execPath, [...process.execArgv, program, 'robot', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  const stop = (): void => void child.kill('SIGINT');
+  signal.addEventListener('abort', stop, { once: true });
+  let [out, said] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said = text;
+    for (const line of text.trimEnd().split('\n')) onLine(line);
+  });
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  signal.removeEventListener('abort', stop);
+  if (out === '') throw new HoldfastError('EIO', `a robot ended with ${code ?? 'a signal'} and said nothing: ${said}`);
+  const report = JSON.parse(out) as RobotReport | { error: { code: string; message: string } };
+  if ('error' in report) throw new HoldfastError(report.error.code, report.error.message);
+  return report;
 }
 
 /** The arguments without some options: those that take a value, and those that take none. */
@@ -236,7 +264,7 @@ function withoutOptions(args: readonly string[], valued: readonly string[], plai
 }
 
 function render(report: RobotReport, terminal: Terminal, allPoints: boolean): string {
-  const { ok, seed, rounds, operations, checks, refused, failedCalls, kills, killsPerSecond, ms, coverage, failure } =
+  const { seed, rounds, operations, checks, refused, failedCalls, kills, killsPerSecond, ms, coverage, failure } =
     report;
   const byKind = Object.entries(coverage.kills).map(([kind, number]) => `${number} ${kind}`);
   const text = facts([
@@ -253,10 +281,13 @@ function render(report: RobotReport, terminal: Terminal, allPoints: boolean): st
   if (allPoints)
     parts.push(
       coverage.all
-        .map(({ point, kills: died, text: code }) => `${String(died).padStart(8)}  ${point}  ${code}`)
+        .map(({ point, kills: died, text: code, why }) => {
+          const reason = why === undefined ? '' : `\n${' '.repeat(10)}${why}`;
+          return `${String(died).padStart(8)}  ${point}  ${code}${reason}`;
+        })
         .join('\n'),
     );
-  else if (coverage.never.length > 0) parts.push(neverOf(coverage));
+  else if (coverage.hit < coverage.points) parts.push(neverOf(coverage));
   if (failure !== undefined) {
     const { failure: what, command, smallest, spec } = failure;
     parts.push(
@@ -266,11 +297,13 @@ function render(report: RobotReport, terminal: Terminal, allPoints: boolean): st
       `The latest operations\n${what.operations.join('\n')}`,
       `The smallest round that was seen to fail has ${count(smallest.zygotes, 'zygote')}, ${count(smallest.processes, 'process', 'processes')} of ${count(smallest.threads, 'thread')}, ${count(smallest.lives, 'life', 'lives')} of ${smallest.operations} operations. Again, perhaps not at the first time:\n  ${command}`,
     );
-  } else parts.push(terminal.paint('green', ok ? 'Nothing was lost.' : 'It failed.'));
+  } else if (rounds === 0) parts.push('No round has come to its end: nothing was verified.');
+  else parts.push(terminal.paint('green', 'Nothing was lost.'));
   return parts.join('\n\n');
 }
 
-function neverOf({ never }: CoverageReport): string {
+function neverOf({ all }: CoverageReport): string {
+  const never = all.filter(({ kills }) => kills === 0);
   const shown = never.slice(0, NEVER_MAX).map(({ point, text, why }) => `  ${point}  ${text}\n    ${why}`);
   const more = never.length > NEVER_MAX ? [`  and ${never.length - NEVER_MAX} more: --points`] : [];
   return ['Nobody has died at', ...shown, ...more].join('\n');
