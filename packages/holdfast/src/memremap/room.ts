@@ -12,18 +12,12 @@
  * Kernel counterpart: none. The chunk of a removed BAR stays in the kernel's pool, and is tried first for ever.
  */
 import { isHoldfastError } from '../errors.ts';
-import { wait } from '../sync/wait.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, Memory, MemoryParts } from './memory.ts';
 import { OP_CHANGE_MAP } from './operations.ts';
+import { tryPatiently } from './patience.ts';
 import * as M from './pgmap.layout.ts';
 import { endOf, firstUsable } from './registry.ts';
-
-/** How often, and for how long each time, is waited for whoever has the pool's lock, and died in it perhaps: about a second. */
-const LOOKS = 200;
-const LOOK_MS = 5;
-/** The dead are looked for at the first look, and at each of so many: a recovery that cannot be made closes the gate for a while. */
-const REAP_EVERY = 20;
 
 /**
  * Adds the chunks of the map, out of use.
@@ -109,17 +103,19 @@ function chunksOf(memory: Memory, map: MapWords): number[] {
   return starts;
 }
 
-/** Changes the pool's structure. CRASH: who died in the pool's lock keeps it until the dead are reaped. */
+/** Changes the pool's structure. CRASH: who died in the pool's lock keeps it until the dead are reaped. @throws EBUSY when it stays locked */
 function changed<T>(memory: Memory, change: () => T): T {
-  const { words, event } = memory.parts;
-  for (let looks = 0; ; looks++) {
-    const seen = Atomics.load(words, event);
+  let result: { value: T } | undefined;
+  let busy: unknown;
+  const attempt = (): boolean => {
     try {
-      return memory.inside(change, OP_CHANGE_MAP);
+      result = { value: memory.inside(change, OP_CHANGE_MAP) };
     } catch (error) {
-      if (looks === LOOKS || !isHoldfastError(error, 'EBUSY')) throw error;
+      if (!isHoldfastError(error, 'EBUSY')) throw error;
+      busy = error;
     }
-    if (looks % REAP_EVERY === 0) memory.reap();
-    if (looks > 0) wait(words, event, seen, LOOK_MS);
-  }
+    return result !== undefined;
+  };
+  if (!tryPatiently(memory, attempt)) throw busy;
+  return result!.value;
 }

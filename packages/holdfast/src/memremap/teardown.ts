@@ -33,6 +33,7 @@ import { type Holder, holdersOf } from './holders.ts';
 import type { Holds } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import { OP_CHANGE_MAP } from './operations.ts';
+import { tryPatiently } from './patience.ts';
 import * as M from './pgmap.layout.ts';
 import { everyoneOutside, reap } from './recovery.ts';
 import { endOf, firstUsable } from './registry.ts';
@@ -410,10 +411,6 @@ function reviveRef(memory: Memory, map: MapWords): boolean {
   return isRevived;
 }
 
-/** How often, and for how long each time, is waited for the dead to be reaped: about a second. */
-const CHANGE_LOOKS = 200;
-const CHANGE_LOOK_MS = 5;
-
 /**
  * Changes the map's reference, as its driver. Inside a section: a recovery that sets the count in the middle of it would miss, or keep,
  * the initial reference.
@@ -424,23 +421,16 @@ const CHANGE_LOOK_MS = 5;
  * @throws ETIMEDOUT when the dead cannot be reaped: somebody stands still inside a section
  */
 function changeRef(memory: Memory, map: MapWords, change: () => void): void {
-  const { words, event } = memory.parts;
-  const tryIt = (): boolean => {
+  const attempt = (): boolean => {
     if (map.ref.isSwitching()) return false;
     change();
     return true;
   };
-  for (let looks = 0; !memory.inside(tryIt, OP_CHANGE_MAP); looks++) {
-    if (looks === CHANGE_LOOKS) {
-      throw new HoldfastError(
-        'ETIMEDOUT',
-        'whoever drove this teardown died in the middle of it and cannot be reaped; is a process of the region stopped?',
-      );
-    }
-    const seen = Atomics.load(words, event);
-    memory.reap();
-    if (looks > 0) wait(words, event, seen, CHANGE_LOOK_MS);
-  }
+  if (tryPatiently(memory, () => memory.inside(attempt, OP_CHANGE_MAP))) return;
+  throw new HoldfastError(
+    'ETIMEDOUT',
+    'whoever drove this teardown died in the middle of it and cannot be reaped; is a process of the region stopped?',
+  );
 }
 
 /** The one that tears down must not wait for itself (X21). */
