@@ -3,8 +3,8 @@
  * something in its hands; if it does not come by there, it dies anywhere.
  */
 import type { Actor } from './actor.ts';
-import { ATTACH, anyOperation, KILL, LEAVE } from './actor.ts';
 import { type Board, ENDING, REST, WORK } from './board.ts';
+import { ATTACH, anyOperation, KILL, LEAVE } from './operations.ts';
 import { ANY, arm, disarm } from './point.ts';
 import type { Random } from './random.ts';
 

@@ -10,7 +10,6 @@ import { headerChecksum } from '../memremap/control.ts';
 import type { MemoryParts } from '../memremap/memory.ts';
 import * as M from '../memremap/pgmap.layout.ts';
 import { Region } from '../region/region.ts';
-import { OPERATIONS } from './actor.ts';
 import {
   type Board,
   ENDING,
@@ -26,6 +25,7 @@ import {
   WORK,
 } from './board.ts';
 import { type Crew, CrewFailure } from './crew.ts';
+import { OPERATIONS } from './operations.ts';
 import { Random } from './random.ts';
 import { livesOf, type RoundSpec, ZYGOTES_MAX } from './spec.ts';
 import { findings, remains, traces } from './verify.ts';

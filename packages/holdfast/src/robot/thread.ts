@@ -5,11 +5,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { getSys } from '../sys/index.ts';
-import { Actor, ATTACH, LEAVE, type Ways, type Wrong, worldOf, wrongOf } from './actor.ts';
+import { Actor, type Ways, type Wrong, worldOf, wrongOf } from './actor.ts';
 import { Board, ENDING, L_FAILED_CALLS, L_LIVES, RELEASE, REST, type Stage, TIDY, WORK } from './board.ts';
 import { countFailed, setFailing } from './faulty.ts';
 import { die } from './fork.ts';
 import { liveAndDie, suitable } from './life.ts';
+import { ATTACH, LEAVE } from './operations.ts';
 import { notePassed } from './point.ts';
 import { Random } from './random.ts';
 import type { RoundSpec } from './spec.ts';

@@ -5,7 +5,7 @@
 import { openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Region } from '../region/region.ts';
-import { Actor, LEAVE, type Wrong, worldOf, wrongOf } from './actor.ts';
+import { Actor, type Wrong, worldOf, wrongOf } from './actor.ts';
 import {
   type Board,
   ENDING,
@@ -22,6 +22,7 @@ import {
 import { countFailed, setFailing } from './faulty.ts';
 import { type Child, die, type Forks, forks } from './fork.ts';
 import { isGoingOn, live, liveAndDie, suitable } from './life.ts';
+import { LEAVE } from './operations.ts';
 import { notePassed } from './point.ts';
 import type { ProcessAnswer, ProcessOrder } from './process.ts';
 import { Random } from './random.ts';
