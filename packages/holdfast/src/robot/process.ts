@@ -27,6 +27,8 @@ interface Thread {
   isEnding: boolean;
 }
 
+/** What who attaches may be answered. */
+const REFUSED = ['EUSERS', 'ETIMEDOUT', 'ENOENT', 'ENODEV', 'ESTALE'];
 const LOOK_MS = 5;
 
 let board: Board;
@@ -65,8 +67,8 @@ function begin({ round: spec, paths, parts }: Extract<ProcessOrder, { round: unk
       regions.push(region);
       return region.ticket();
     } catch (error) {
-      // The table is full, for the moment.
-      if (isHoldfastError(error, 'EUSERS') || isHoldfastError(error, 'ETIMEDOUT')) return path;
+      // No slot is left for the moment, or it is going already; or it was damaged.
+      if (isHoldfastError(error) && (spec.faults.includes('corrupt') || REFUSED.includes(error.code))) return path;
       throw error;
     }
   });
