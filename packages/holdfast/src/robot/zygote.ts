@@ -4,6 +4,7 @@
  */
 import { openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isHoldfastError } from '../errors.ts';
 import { Region } from '../region/region.ts';
 import { Actor, type Wrong, worldOf, wrongOf } from './actor.ts';
 import {
@@ -49,6 +50,9 @@ const STOP_MS = 30;
 const LOOK_MS = 0.2;
 const LOOKS = 50;
 const LIVES_AT_THE_END = 3;
+/** How often, and how far apart, who has the dead reaped tries that: about a second. */
+const TIDY_TRIES = 100;
+const TIDY_MS = 10;
 
 const nowhere = new Int32Array(new SharedArrayBuffer(4));
 const wait = (ms: number): string => Atomics.wait(nowhere, 0, 0, ms);
@@ -104,7 +108,7 @@ class Zygote {
         tell({ did: 'rest' });
         while (board.phase === REST) await pause(1);
       } else if (phase === TIDY) {
-        this.#tidy(order);
+        await this.#tidy(order);
         while (board.phase === TIDY) await pause(1);
       } else if (phase === RELEASE) {
         tell({ did: 'release' });
@@ -132,9 +136,20 @@ class Zygote {
     }
   }
 
-  /** Has the dead reaped: whoever attaches does that. */
-  #tidy({ paths }: RoundOrder): void {
-    for (const path of paths) Region.attach(path).detach();
+  /** Has the dead reaped: whoever attaches does that. Others are at it as well, and one that attaches does not wait for them long. */
+  async #tidy({ paths }: RoundOrder): Promise<void> {
+    for (const path of paths) {
+      for (let tries = 1; ; tries++) {
+        try {
+          Region.attach(path).detach();
+          break;
+        } catch (error) {
+          const isPassing = isHoldfastError(error, 'ETIMEDOUT') || isHoldfastError(error, 'EUSERS');
+          if (!isPassing || tries === TIDY_TRIES) throw error;
+        }
+        await pause(TIDY_MS);
+      }
+    }
     tell({ did: 'tidy' });
   }
 
@@ -210,7 +225,7 @@ class Zygote {
       if (isResting && !hasRested) tell({ did: 'rest' });
       hasRested ||= isResting;
       if (hasRested && !hasTidied && this.#board.phase === TIDY) {
-        this.#tidy(order);
+        await this.#tidy(order);
         hasTidied = true;
       }
       if (hasRested || looks > LOOKS) await pause(1);
