@@ -4,7 +4,7 @@
  * The trick is documented nowhere: not by V8 (that growable buffers are page aligned and never moved), not by Node. So it is tried once
  * per thread, on two pages, in about 0.2 ms: map, write through the file and through a second mapping, read, revoke, read zeros, issue
  * a memory barrier. Where a step fails, the step, the reason and the remedy are told, and the caller falls back to heap memory. A step
- * that fails for want of memory or descriptors proves nothing: that is told as what it is, and the next call tries again.
+ * that fails for want of memory or descriptors proves nothing: that is told as what it is, the caller throws it, and the next call tries again.
  */
 import { readSync, writeSync } from 'node:fs';
 import { HoldfastError, isHoldfastError } from '../errors.ts';

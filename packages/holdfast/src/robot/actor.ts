@@ -24,7 +24,6 @@ import {
   L_REFUSED,
   L_TRACE,
   L_TRACED,
-  L_WRONG,
   MAIL,
   PARCELS_EACH,
   TRACE_LENGTH,
@@ -580,7 +579,6 @@ export class Actor {
   }
 
   #wrong(side: Side, hold: Hold, what: string): never {
-    this.#line[L_WRONG]!++;
     const { page, generation } = hold.handle;
     const now = JSON.stringify(side.region.attachment.memory.parts.frames.describe(page));
     throw new WrongContent(`block ${page}, generation ${generation}, ${what}; its descriptor says ${now}`);

@@ -42,7 +42,6 @@ export const L_OPERATIONS = 1;
 export const L_CHECKS = 2;
 export const L_REFUSED = 3;
 export const L_FAILED_CALLS = 4;
-export const L_WRONG = 5;
 export const L_TRACED = 6;
 /** How far a copy is, see `zygote`. */
 export const L_STAGE = 7;
