@@ -11,6 +11,7 @@ import { type ContentSpec, type MapStep, makeResident, prepareMap } from '../mem
 import type { MapWords, Memory } from '../memremap/memory.ts';
 import { getDevPagemap, MEMORY_KINDS, type PagemapRef } from '../memremap/memremap.ts';
 import * as M from '../memremap/pgmap.layout.ts';
+import { endOf, firstUsable } from '../memremap/registry.ts';
 import { resurrect, teardownSync } from '../memremap/teardown.ts';
 import type { Hold } from '../region/hold.ts';
 import { EXTRA_WORDS, writePart } from '../region/parts.ts';
@@ -29,6 +30,7 @@ import {
   TRACE_LENGTH,
 } from './board.ts';
 import { ATTACH, LEAVE, OPERATIONS } from './operations.ts';
+import { useOwnPool, useOwnRef } from './own.ts';
 import { setOperation } from './point.ts';
 import type { Random } from './random.ts';
 import type { Fault } from './spec.ts';
@@ -86,6 +88,8 @@ interface Side {
   /** Whether it is the one in which maps come and go. */
   readonly isBare: boolean;
 }
+
+const nowhere = new Int32Array(new SharedArrayBuffer(4));
 
 /** The pattern of a block: a word that fills it. */
 export function patternOf(page: number, generation: number): number {
@@ -254,18 +258,14 @@ export class Actor {
         return;
       case 'look up':
       case 'look up a map': {
-        if (pins.length >= 3) {
-          pins.shift()!.put();
+        if (pins.length >= 3 || (pins.length > 0 && random.chance(2))) {
+          pins.pop()!.put();
           return;
         }
         const ref = getDevPagemap(region.attachment, random.below(memory.parts.frames.count));
         if (ref !== undefined) pins.push(ref);
         return;
       }
-      case 'put look-up':
-      case 'put a map':
-        pins.pop()?.put();
-        return;
       case 'reap':
       case 'reap maps':
         region.reap();
@@ -279,6 +279,9 @@ export class Actor {
         return;
       case 'exhaust':
         this.#exhaust(side);
+        return;
+      case 'use its own':
+        (random.chance(2) ? useOwnPool : useOwnRef)(this.#world.board.own(this.#world.thread), random);
         return;
       case 'kill and bring back':
         this.#killRegion(side);
@@ -294,7 +297,7 @@ export class Actor {
         return;
       case 'get page': {
         const page = random.below(memory.parts.frames.count);
-        if (side.pages.length >= HELD_MAX || this.#holdContent(side, page)) return;
+        if (side.pages.length >= HELD_MAX) return;
         const isPlain = (map: MapWords): boolean =>
           memory.covers(map, page) && memory.isLive(map) && (memory.get(map, M.M_KIND) & (POOLED | CONTENT)) === 0;
         if (!memory.parts.maps.some(isPlain)) return;
@@ -307,6 +310,9 @@ export class Actor {
         }
         return;
       }
+      case 'hold content':
+        this.#holdContent(side);
+        return;
       case 'put page':
         if (side.pages.length > 0)
           region.attachment.holds.put(side.pages.splice(random.below(side.pages.length), 1)[0]!);
@@ -316,16 +322,19 @@ export class Actor {
     }
   }
 
-  /** Holds a block of content, when the page begins one. Nobody looks at it: it has no pattern. */
-  #holdContent({ region, pages }: Side, page: number): boolean {
+  /** Holds a block that a map brought along. Nobody looks at it: it has no pattern. */
+  #holdContent({ region, pages }: Side): void {
     const { memory, holds } = region.attachment;
     const { frames, maps } = memory.parts;
-    const map = maps.find((one) => memory.covers(one, page) && memory.isLive(one));
-    if (map === undefined || (memory.get(map, M.M_KIND) & CONTENT) === 0) return false;
-    if (frames.pages(page) === 0) return true;
+    const there = maps.filter((one) => memory.isLive(one) && (memory.get(one, M.M_KIND) & CONTENT) !== 0);
+    if (there.length === 0 || pages.length >= HELD_MAX) return;
+    const map = this.#random.pick(there);
+    const first = firstUsable(memory.parts, map);
+    const end = endOf(memory.parts, map);
+    const page = frames.nextBlock(first + this.#random.below(end - first), end);
+    if (page < 0) return;
     holds.hold(page, frames.generation(page));
     pages.push(page);
-    return true;
   }
 
   #attach(): void {
@@ -453,6 +462,8 @@ export class Actor {
         for (let tries = 0; tries < 200; tries++) taken.push(region.alloc(pages * region.pageSize));
       }
     } finally {
+      // Now and then others have the time to meet a full pool, and to open it again at the same moment.
+      if (this.#random.chance(2)) Atomics.wait(nowhere, 0, 0, this.#random.below(2000) / 1000);
       for (const hold of taken) if (hold.isHeld) hold.put();
     }
   }
@@ -483,7 +494,7 @@ export class Actor {
     const first = random.below(pages - count);
     const kind = MEMORY_KINDS.generic | (random.chance(3) ? 0 : POOLED);
     const altReserve = random.chance(6) ? random.below(Math.min(count, 3)) : 0;
-    const hasContent = random.chance(6);
+    const hasContent = random.chance(4);
     const content = hasContent ? contentOf(count - altReserve, memory.parts.pageBytes) : undefined;
     const plain = content === undefined ? kind : MEMORY_KINDS.fsdax;
     const failing = random.chance(8) ? random.pick(STEPS) : undefined;

@@ -2,12 +2,16 @@
  * board: what the parts of a robot share beside the regions under test: what to do, what was done, who died where. A file in /dev/shm
  * mapped by all, so that the count of the dead is not lost with the dead.
  *
+ *   TOO_FEW          deaths at a point, below which whoever passes it dies there
  *   PHASE            WORK, ENDING: operate; REST: come to rest with all you hold; TIDY: reap the dead; RELEASE: put everything and leave
  *   lines            one a thread: lives that are left, counts, its latest operations
  *   kills, passed    one word a kill point: deaths there; the operations (bits) that pass it
  *   mail             handles and parcels on their way
+ *   own              one a thread: what it has for itself, see `own`
  */
+
 import { createFile, mapSegments, openPath, type Segments } from '../mem/index.ts';
+import { OWN_WORDS } from './own.ts';
 
 export const PHASE = 0;
 export const WORK = 0;
@@ -30,7 +34,10 @@ export const KILLS = [
   'process of threads',
   'process of threads at random',
 ] as const;
+/** Deaths at a point that the robot wants to see. */
+export const ENOUGH = 100;
 const HEAD = 16;
+const TOO_FEW = 8;
 
 /** Threads of a process, as far as lines go. */
 export const THREADS_MAX = 8;
@@ -49,7 +56,7 @@ export const L_TRACE = 64;
 export const TRACE_LENGTH = 64;
 
 /** Words of mail of one region: a handle each. */
-export const MAIL = 64;
+export const MAIL = 16;
 /** For each slot the latest parcels that were sent to it. */
 export const PARCELS_EACH = 4;
 const PARCEL_MAIL = 256 * PARCELS_EACH;
@@ -81,6 +88,11 @@ export class Board {
     Atomics.notify(this.words, PHASE);
   }
 
+  /** One word: how many deaths at a point are too few. */
+  get tooFew(): Int32Array {
+    return this.words.subarray(TOO_FEW, TOO_FEW + 1);
+  }
+
   line(thread: number): Int32Array {
     return this.words.subarray(HEAD + thread * LINE, HEAD + (thread + 1) * LINE);
   }
@@ -93,6 +105,17 @@ export class Board {
   parcels(region: number): Int32Array {
     const at = this.#mailAt(region) + MAIL;
     return this.words.subarray(at, at + PARCEL_MAIL);
+  }
+
+  own(thread: number): Int32Array {
+    const at = ownAt(this.points) + thread * OWN_WORDS;
+    return this.words.subarray(at, at + OWN_WORDS);
+  }
+
+  /** Looks for points where far fewer have died than elsewhere: from here on whoever passes one dies there, more often than not. */
+  seekRare(): void {
+    const mean = this.kills.reduce((sum, count) => sum + count, 0) / this.points;
+    this.tooFew[0] = Math.min(ENOUGH, Math.floor(mean / 2));
   }
 
   /** Counts a death, at a point or (-1) anywhere. Called by the one that dies, right before. */
@@ -108,13 +131,21 @@ export class Board {
   }
 
   #mailAt(region: number): number {
-    return HEAD + LINES * LINE + 2 * this.points + region * (MAIL + PARCEL_MAIL);
+    return mailAt(this.points, region);
   }
+}
+
+function mailAt(points: number, region: number): number {
+  return HEAD + LINES * LINE + 2 * points + region * (MAIL + PARCEL_MAIL);
+}
+
+function ownAt(points: number): number {
+  return Math.ceil(mailAt(points, REGIONS) / 16) * 16;
 }
 
 /** Bytes of the board of a build with so many points. */
 export function bytesFor(points: number): number {
-  return (HEAD + LINES * LINE + 2 * points + REGIONS * (MAIL + PARCEL_MAIL)) * 4;
+  return (ownAt(points) + LINES * OWN_WORDS) * 4;
 }
 
 /** A board in a file, for other processes to find. */

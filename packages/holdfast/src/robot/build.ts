@@ -92,7 +92,7 @@ export function makeBuild(sabotage: Sabotage = (_, source) => source): Build {
         for (const { line, column } of rewritten.points) {
           points.push({ number: points.length, ...placeOf(line, column) });
         }
-        hash.update(source);
+        hash.update(rewritten.code);
         source = rewritten.code;
       }
       if (name === 'sys/index') source = withFailures(source);

@@ -1,12 +1,9 @@
 /** coverage: where participants have died, over all rounds, and over runs when it is kept in a file. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { HoldfastError } from '../errors.ts';
-import { Board, bytesFor, KILL_KINDS, KILLS } from './board.ts';
+import { Board, bytesFor, ENOUGH, KILL_KINDS, KILLS } from './board.ts';
 import type { Point } from './build.ts';
 import { OPERATIONS } from './operations.ts';
-
-/** Deaths at a point that the robot wants to see. */
-export const ENOUGH = 100;
 
 interface Saved {
   readonly build: string;

@@ -21,10 +21,10 @@ const PICKS = 6;
 /** Of so many deaths at a point one is wanted wherever participants come by; the others where few have died. */
 const KNOWN_EVERY = 5;
 /** Of so many operations of a life that is not to die at a point, one stands still at a point, for up to so many ms. */
-const STALL_EVERY = 12;
+const STALL_EVERY = 8;
 const STALL_MS = 3;
 /** A race at a point is met by others who stand still so many points around it. */
-const STALL_AROUND = 6;
+const STALL_AROUND = 4;
 
 /** Whether participants are to operate. */
 export function isGoingOn({ phase }: Board): boolean {
@@ -81,17 +81,19 @@ export function liveAndDie(
 export function live(actor: Actor, board: Board, random: Random, operations: number): void {
   actor.step(ATTACH);
   for (let i = operations; i > 0 && isGoingOn(board) && !actor.isDone; i--) {
-    if (random.chance(STALL_EVERY)) armStall(board, random);
-    actor.step(suitable(actor, board, random));
-    disarm();
+    if (random.chance(STALL_EVERY)) stall(actor, board, random);
+    else actor.step(suitable(actor, board, random));
   }
   if (board.phase !== REST) actor.step(LEAVE);
 }
 
-/** Has the thread stand still near a point where few have died, so that others find it in the middle of something. */
-function armStall(board: Board, random: Random): void {
-  const near = rarest(board, random) + random.below(2 * STALL_AROUND + 1) - STALL_AROUND;
+/** An operation in which the thread stands still near a point where few have died, so that others find it in the middle of something. */
+function stall(actor: Actor, board: Board, random: Random): void {
+  const around = rarest(board, random) + random.below(2 * STALL_AROUND + 1) - STALL_AROUND;
+  const near = Math.min(Math.max(around, 0), board.points - 1);
   arm(near, 1, () => void Atomics.wait(nowhere, 0, 0, random.below(STALL_MS * 1000) / 1000));
+  actor.step(towards(board, actor, near, random));
+  disarm();
 }
 
 const nowhere = new Int32Array(new SharedArrayBuffer(4));
@@ -110,8 +112,14 @@ function towards(board: Board, actor: Actor, target: number, random: Random): nu
 }
 
 /** A point where few have died; one that nobody is known to pass, now and then. */
-function rarest({ points, passed, kills }: Board, random: Random): number {
+function rarest({ points, passed, kills, tooFew }: Board, random: Random): number {
   let best = random.below(points);
+  // Of those where too few have died any; and else the best of some.
+  const first = random.below(points);
+  for (let i = 0; i < points; i++) {
+    const point = (first + i) % points;
+    if (kills[point]! < tooFew[0]! && random.chance(2)) return point;
+  }
   for (let picks = 0; picks < PICKS; picks++) {
     const other = random.below(points);
     if (Atomics.load(passed, other) === 0) continue;

@@ -8,7 +8,7 @@ interface Operation {
   readonly weight: number;
 }
 
-/** The operations, by the numbers that the board has. Numbers below 31. */
+/** The operations, by the numbers that the board has. Numbers below 32. */
 export const OPERATIONS: readonly Operation[] = [
   { name: 'attach', side: 0, weight: 0 },
   { name: 'leave', side: 0, weight: 0 },
@@ -21,12 +21,12 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'send', side: 0, weight: 60 },
   { name: 'receive', side: 0, weight: 80 },
   { name: 'call back', side: 0, weight: 20 },
-  { name: 'look up', side: 0, weight: 30 },
-  { name: 'put look-up', side: 0, weight: 30 },
+  { name: 'look up', side: 0, weight: 60 },
   { name: 'reap', side: 0, weight: 10 },
   { name: 'look around', side: 0, weight: 10 },
-  { name: 'exhaust', side: 0, weight: 2 },
+  { name: 'exhaust', side: 0, weight: 5 },
   { name: 'kill and bring back', side: 0, weight: 1 },
+  { name: 'use its own', side: 0, weight: 5 },
   { name: 'make map', side: 1, weight: 60 },
   { name: 'end map', side: 1, weight: 25 },
   { name: 'kill and bring back a map', side: 1, weight: 5 },
@@ -34,9 +34,9 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'hold of a map', side: 1, weight: 60 },
   { name: 'put of a map', side: 1, weight: 100 },
   { name: 'get page', side: 1, weight: 60 },
+  { name: 'hold content', side: 1, weight: 30 },
   { name: 'put page', side: 1, weight: 60 },
-  { name: 'look up a map', side: 1, weight: 30 },
-  { name: 'put a map', side: 1, weight: 30 },
+  { name: 'look up a map', side: 1, weight: 60 },
   { name: 'send of a map', side: 1, weight: 30 },
   { name: 'receive of a map', side: 1, weight: 30 },
   { name: 'alloc each of a map', side: 1, weight: 30 },

@@ -8,6 +8,11 @@ let armed = -1;
 let left = 0;
 let operation = 0;
 let die: (point: number) => void = () => {};
+/** What a thread does at a point where too few have died; undefined: goes on. */
+let seize: ((point: number) => void) | undefined;
+/** Deaths at each point, and in one word how many are too few. */
+let kills: Int32Array = new Int32Array(0);
+let tooFew: Int32Array = new Int32Array(1);
 /** For each point the operations, as bits, in which anybody has passed it. */
 let passed: Int32Array = new Int32Array(0);
 
@@ -30,6 +35,13 @@ export function disarm(): void {
   armed = -1;
 }
 
+/** From here on, wherever `kills` of a point are less than the first of `fewest`, the thread is to do `how`. undefined: no more. */
+export function seizeRare(deaths: Int32Array, fewest: Int32Array, how: ((point: number) => void) | undefined): void {
+  kills = deaths;
+  tooFew = fewest;
+  seize = how;
+}
+
 /** From here on points are passed in an operation with this number, 0 to 30. */
 export function setOperation(number: number): void {
   operation = 1 << number;
@@ -41,5 +53,7 @@ export function point(number: number): void {
   if ((number === armed || armed === ANY) && --left <= 0) {
     armed = -1;
     die(number);
+  } else if (seize !== undefined && kills[number]! < tooFew[0]!) {
+    seize(number);
   }
 }

@@ -209,8 +209,12 @@ function functionsIn(node: AnyNode, edits: Edits): void {
   }
 }
 
-/** Short names for a store, and the calls that change what the kernel keeps for all: locks, wake-ups. Each use of one is a place to die at. */
+/**
+ * Short names for a store, and the calls that change what the kernel keeps for all: locks, wake-ups. Each use of one is a place to die at.
+ * And `#held`, the look after a change on which it depends what follows: a place to stand still at, for others to come between.
+ */
 const CHANGERS = new Set([
+  '#held',
   '#set',
   '#setTime',
   '#setText',

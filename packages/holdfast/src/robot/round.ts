@@ -57,6 +57,7 @@ export async function runRound(
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
   board.clear();
+  board.seekRare();
   board.phase = WORK;
   for (let number = 0; number < spec.zygotes; number++) board.line(number * THREADS_MAX)[L_LIVES] = spec.lives;
   for (let number = ZYGOTES_MAX; number < ZYGOTES_MAX + spec.processes; number++) {
@@ -254,7 +255,17 @@ async function makeFaults(
 }
 
 /** Writes something into a word of the control block: a bit turned, any number, a small one. The name and geometry stay. */
-function damage({ words, gate, registry }: MemoryParts, random: Random): void {
+function damage({ words, gate, registry, sections, participants }: MemoryParts, random: Random): void {
+  // Words that others depend on at once: a lock in somebody's name, and a section of one who is in it.
+  const inside = participants.used().filter((slot) => sections.isInside(slot));
+  if (inside.length > 0 && random.chance(2)) {
+    sections.reset(random.pick(inside));
+    return;
+  }
+  if (random.chance(4)) {
+    Atomics.store(words, random.pick([gate, registry]), random.below(participants.slots + 2));
+    return;
+  }
   const index = random.chance(4) ? random.pick([gate, registry]) : 64 + random.below(words.length - 64);
   const before = Atomics.load(words, index);
   const value = random.pick([before ^ (1 << random.below(32)), random.below(2 ** 31), -1, random.below(300), 0]);

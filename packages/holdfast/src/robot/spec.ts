@@ -69,7 +69,7 @@ export function specOf(seed: number, shape: Shape = {}): RoundSpec {
   if (random.chance(4)) drawn.push('calls');
   const ending = random.pick(['quiet', 'quiet', 'destroy', 'revoke'] as const);
   const participants = random.pick([32, 32, 64]);
-  const hasBarrier = !random.chance(5);
+  const hasBarrier = !random.chance(3);
   const isOfParts = random.chance(3);
   const failingEvery = random.pick([6, 25]);
   const all: Fault[] = isCorrupt ? ['corrupt'] : drawn;

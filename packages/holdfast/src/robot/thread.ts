@@ -11,7 +11,7 @@ import { countFailed, setFailing } from './faulty.ts';
 import { die } from './fork.ts';
 import { liveAndDie, suitable } from './life.ts';
 import { ATTACH, LEAVE } from './operations.ts';
-import { notePassed } from './point.ts';
+import { notePassed, seizeRare } from './point.ts';
 import { Random } from './random.ts';
 import type { RoundSpec } from './spec.ts';
 
@@ -100,7 +100,11 @@ async function live({ spec, ways, parts, isSteady }: ThreadRound): Promise<void>
       Atomics.sub(line, L_LIVES, 1);
       leave();
       const end = random.chance(PROCESS_EVERY) ? endProcess : endThread;
+      seizeRare(board.kills, board.tooFew, (point) => {
+        if (random.chance(2)) end(point);
+      });
       liveAndDie(fresh(), board, random, spec.operations, end);
+      seizeRare(board.kills, board.tooFew, undefined);
     } else {
       if (!hasWorked) answer({ did: 'work' });
       hasWorked = true;

@@ -24,7 +24,7 @@ import { countFailed, setFailing } from './faulty.ts';
 import { type Child, die, type Forks, forks } from './fork.ts';
 import { isGoingOn, live, liveAndDie, suitable } from './life.ts';
 import { LEAVE } from './operations.ts';
-import { notePassed } from './point.ts';
+import { notePassed, seizeRare } from './point.ts';
 import type { ProcessAnswer, ProcessOrder } from './process.ts';
 import { Random } from './random.ts';
 import type { RoundSpec } from './spec.ts';
@@ -32,7 +32,8 @@ import type { RoundSpec } from './spec.ts';
 /** How far a copy is: on its own line of the board. */
 const AT_WORK = 0;
 const AT_REST = 1;
-const HAS_LEFT = 2;
+/** It has left, or ends itself: nobody else has ended it. */
+const IS_OVER = 2;
 
 const SIGKILL = 9;
 const SIGABRT = 6;
@@ -175,15 +176,18 @@ class Zygote {
     const board = this.#board;
     const line = this.#line;
     const actor = this.#actor(order, random);
+    const end = (point: number): void => {
+      board.died('process', point);
+      Atomics.store(line, L_STAGE, IS_OVER);
+      die();
+    };
+    seizeRare(board.kills, board.tooFew, (point) => {
+      if (random.chance(2)) end(point);
+    });
     try {
       if (spec.faults.includes('calls')) setFailing(spec.failingEvery, random.below(2 ** 30));
       if (!isByPoint) live(actor, board, random, OPERATIONS);
-      else {
-        liveAndDie(actor, board, random, spec.operations, (point) => {
-          board.died('process', point);
-          die();
-        });
-      }
+      else liveAndDie(actor, board, random, spec.operations, end);
       if (board.phase === REST) {
         actor.checkAll();
         Atomics.store(line, L_STAGE, AT_REST);
@@ -194,8 +198,9 @@ class Zygote {
         }
       }
       setFailing(0);
+      seizeRare(board.kills, board.tooFew, undefined);
       actor.step(LEAVE);
-      Atomics.store(line, L_STAGE, HAS_LEFT);
+      Atomics.store(line, L_STAGE, IS_OVER);
     } catch (error) {
       writeSync(this.#failure, JSON.stringify(wrongOf(error, actor)), 0);
       process.kill(process.pid, SIGABRT);
@@ -213,7 +218,7 @@ class Zygote {
       if (random.chance(2)) process.kill(copy.pid, 'SIGCONT');
     }
     process.kill(copy.pid, SIGKILL);
-    if (Atomics.load(this.#line, L_STAGE) !== HAS_LEFT) this.#board.died('process at random', -1);
+    if (Atomics.load(this.#line, L_STAGE) !== IS_OVER) this.#board.died('process at random', -1);
   }
 
   /** Waits until the copy has ended; while it rests, tells so. */
