@@ -14,6 +14,7 @@ import * as H from './control.layout.ts';
 import type { Geometry, Layout } from './control.ts';
 import { Frames } from './frames.ts';
 import { Holds } from './holds.ts';
+import { finishUndoing } from './make-map.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
 import type { Death } from './obituaries.ts';
 import { type ParcelInfo, Parcels } from './parcels.ts';
@@ -306,6 +307,7 @@ function leave(memory: Memory, holds: Holds, events: Events, unmap: (map: MapWor
   const isMine = ({ to }: ParcelInfo): boolean => to === slot;
   const isDropped = attempt(() => void holds.dropParcels(isMine)) || parts.parcels.sent(isMine).length === 0;
   attempt(() => holds.putAll());
+  finishUndoing(memory);
   for (const map of maps) {
     attempt(() => memory.dropPins(map));
     attempt(() => {

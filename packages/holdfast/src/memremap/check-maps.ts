@@ -125,7 +125,8 @@ function stateOf(exam: Examination, map: MapExam, named: Named): number {
   if (state !== stated) {
     const what = `its state is ${stated}, ${why}`;
     exam.tell('MAP_STATE', 'damage', { map: number }, what, `set to ${state}`);
-    exam.put(record + M.M_STATE, state);
+    const isOver = state === M.M_EMPTY || state === M.M_GONE;
+    exam[isOver ? 'putLast' : 'put'](record + M.M_STATE, state);
   }
   return state;
 }
@@ -156,7 +157,7 @@ function examineMap(exam: Examination, map: MapExam, named: Named): void {
     }
     const severity = nobody.includes('dead') ? 'unfinished' : 'damage';
     exam.tell('HALF_MADE', severity, where, `it is being made by ${nobody}`, 'undone');
-    exam.put(record + M.M_STATE, M.M_EMPTY);
+    exam.putLast(record + M.M_STATE, M.M_EMPTY);
     map.state = M.M_EMPTY;
   }
   examineSlots(exam, map);
@@ -164,7 +165,7 @@ function examineMap(exam: Examination, map: MapExam, named: Named): void {
   examineKind(exam, map);
   if (!examineRange(exam, map, named)) {
     exam.tell('MAP_RANGE', 'damage', where, 'no page can be of it', 'given up');
-    exam.put(record + M.M_STATE, M.M_EMPTY);
+    exam.putLast(record + M.M_STATE, M.M_EMPTY);
     map.state = M.M_EMPTY;
     examineSlots(exam, map);
     return;
@@ -339,7 +340,7 @@ function cutAt(exam: Examination, other: MapExam, first: number, end: number): v
   exam.put(other.record + M.M_COUNT, other.end - other.first);
   for (const word of [M.M_ALT_RESERVE, M.M_ALT_FREE, M.M_ALT_ALLOC]) exam.put(other.record + word, 0);
   if (other.first < other.end) return;
-  exam.put(other.record + M.M_STATE, M.M_EMPTY);
+  exam.putLast(other.record + M.M_STATE, M.M_EMPTY);
   other.state = M.M_EMPTY;
   examineSlots(exam, other);
 }

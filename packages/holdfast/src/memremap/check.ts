@@ -18,6 +18,7 @@
 import {
   ACTIVE,
   BURIED,
+  DEATH,
   EMPTY,
   HELD,
   LEAVING,
@@ -105,6 +106,7 @@ export class Examination {
   readonly findings: Finding[] = [];
   /** Findings beyond the most that are kept. */
   #left = 0;
+  readonly #last: [index: number, value: number][] = [];
   /** Slots in use by the living, and by the dead. */
   readonly alive = new Set<number>();
   readonly dead = new Set<number>();
@@ -135,6 +137,14 @@ export class Examination {
   put(index: number, value: number): void {
     const seen = this.words[index]!;
     if (seen !== (value | 0)) Atomics.compareExchange(this.words, index, seen, value);
+  }
+
+  /**
+   * As `put`, when all else has been put right: what makes a record somebody else's. Others make maps meanwhile, which waits for no gate;
+   * what is still there of the old one would be the new one's.
+   */
+  putLast(index: number, value: number): void {
+    this.#last.push([index, value]);
   }
 
   has(flag: number): boolean {
@@ -170,6 +180,7 @@ export class Examination {
     if (this.isQuiet) dropLostParcels(this);
     examineReferences(this);
     examinePool(this);
+    for (const [index, value] of this.#last) this.put(index, value);
     finish(this);
     if (this.#left > 0) {
       const what = `${this.#left} more findings are not told`;
@@ -248,6 +259,11 @@ function examineRecord(exam: Examination, slot: number, record: number): void {
   if (exam.get(record + LIVES) === 0) {
     exam.tell('LIVES', 'damage', where, 'its life has no number, so nothing can be sent to it', 'set to 1');
     exam.put(record + LIVES, 1);
+  }
+  const death = exam.get(record + DEATH);
+  if (death !== 0) {
+    exam.tell('DEATH', 'damage', where, `it lives, and its death has number ${death}`, 'set to 0');
+    exam.put(record + DEATH, 0);
   }
   const note = exam.checked.layout.sections + slot * LINE_WORDS + NOTE;
   const operation = exam.get(note) & 0x7fff_ffff;

@@ -13,6 +13,7 @@ import { wait } from '../sync/wait.ts';
 import { CONTENT, POOLED } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import { OP_CHANGE_MAP } from './operations.ts';
+import { tryPatiently } from './patience.ts';
 import * as M from './pgmap.layout.ts';
 import { cancelMap, endOf, firstUsable, type MapSpec, reserveMap } from './registry.ts';
 import { addRoom, openRoom, removeRoom } from './room.ts';
@@ -32,7 +33,7 @@ export interface Making {
   readonly map: MapWords;
   /** Lets everybody see it. @throws EBUSY when a participant that stands still keeps the pool's lock: it is seen, but gives no pages */
   publish(): void;
-  /** Leaves nothing of it. @throws what stands in the way; then again, or when this participant leaves */
+  /** Leaves nothing of it. @throws what stands in the way; it is tried again before this participant makes a map, and when it leaves */
   undo(): void;
 }
 
@@ -74,13 +75,16 @@ export function prepareMap(
   const { frames } = memory.parts;
   const undos: (() => void)[] = [];
   // CRASH: a step that cannot be undone (somebody stands still and keeps the pool's lock) leaves the map reserved, in our name, with all
-  // that is below it. Nobody takes its record, or its pages, before we have left, or died: then recovery undoes it.
+  // that is below it. Nobody takes its record, or its pages, before it is undone: by us, or by recovery when we have left, or died.
   const undo = (): void => {
+    memory.toUndo.add(undo);
     for (let step = undos.at(-1); step !== undefined; step = undos.at(-1)) {
       step();
       undos.pop();
     }
+    memory.toUndo.delete(undo);
   };
+  finishUndoing(memory);
   try {
     onStep?.('reserve');
     const map = reserveMap(memory, content === undefined ? spec : { ...spec, kind: spec.kind | CONTENT });
@@ -98,7 +102,8 @@ export function prepareMap(
 
     onStep?.('room');
     undos.push(() => {
-      if (!removeRoom(memory, map)) throw new HoldfastError('EBUSY', 'pages of the map are taken from the pool');
+      if (tryPatiently(memory, () => removeRoom(memory, map))) return;
+      throw new HoldfastError('EBUSY', 'pages of the map stay in the pool: somebody keeps its lock and does not go on');
     });
     if ((spec.kind & POOLED) !== 0) addRoom(memory, map, chunkPages);
 
@@ -116,6 +121,17 @@ export function prepareMap(
     };
   } catch (error) {
     throw undone(error, undo);
+  }
+}
+
+/** Tries again to undo what this participant could not undo before: it would be in the way of what it makes, and of its leaving. */
+export function finishUndoing(memory: Memory): void {
+  for (const undo of [...memory.toUndo]) {
+    try {
+      undo();
+    } catch {
+      // Whatever stood in the way does so still. It was told by the one that failed first.
+    }
   }
 }
 

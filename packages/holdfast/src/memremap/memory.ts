@@ -76,6 +76,8 @@ const SLICES_MAX = 200;
 export class Memory {
   readonly parts: MemoryParts;
   readonly slot: number;
+  /** What could not be undone so far: maps that this participant has not finished making. See make-map.ts. */
+  readonly toUndo = new Set<() => void>();
   /** Takes over when the one that closed the gate has died; set by recovery.ts, which knows how. */
   readonly #recover: (memory: Memory) => void;
 

@@ -73,83 +73,76 @@ function nameOf(doing: number): string | undefined {
   return LONG[doing] || undefined;
 }
 
-/** Deaths that are being put right: what they held is counted while their bits are cleared. */
-export class Autopsy {
-  readonly #parts: MemoryParts;
-  readonly #found: { slot: number; doing: number; blocks: number; pages: number }[];
-
-  /** @param gateBefore in whose name the gate was closed before it was ours: slot + 1, or 0 */
-  constructor(parts: MemoryParts, dead: readonly number[], gateBefore: number) {
-    this.#parts = parts;
-    this.#found = dead.map((slot) => ({ slot, doing: doingOf(parts, slot, gateBefore), blocks: 0, pages: 0 }));
-  }
-
-  /** Counts a block that `slot` held. */
-  held(slot: number, pages: number): void {
-    const one = this.#found.find((each) => each.slot === slot);
-    if (one === undefined) return;
-    one.blocks++;
-    one.pages += pages;
-  }
-
-  /**
-   * Writes them down, and counts them.
-   *
-   * CRASH: each has its number before anything is written under it, and the count is the highest number there is, never one more. So
-   * whoever goes on after us counts the same once more, also when others come between, and leaves what is written as it is. What nobody
-   * has written yet, it tells without what we have seen: bits that are cleared do not say any more who held them.
-   */
-  write(): Death[] {
-    const { words, participants, now, deaths } = this.#parts;
-    const foundAt = now();
-    const slots = this.#found.map(({ slot }) => slot);
-    const last = numberDeaths(this.#parts, slots);
-    const told = this.#found.map((one) => {
-      const number = participants.death(one.slot);
-      // Unsigned: the word may have been written by anybody, and what lies before the obituaries is the region's name.
-      const at = H_OBITUARIES + (((number - 1) >>> 0) % OBITUARIES) * OBITUARY_WORDS;
-      const { pid, threadId, title, joinedAt } = participants.describe(one.slot);
-      const { slot, blocks, pages, doing } = one;
-      const death = { slot, pid, threadId, title, joinedAt, foundAt, blocks, pages, doing: nameOf(doing) };
-      const there = Atomics.load(words, at + NUMBER);
-      if (there === number) return deathAt(words, at);
-      if (isAfter(there, number) && !isAfter(there, last)) return death; // twelve have died since
-      Atomics.store(words, at + NUMBER, 0);
-      words[at + SLOT] = slot;
-      words[at + PID] = pid;
-      words[at + THREAD] = threadId;
-      setTime(words, at + JOINED, joinedAt);
-      setTime(words, at + FOUND, foundAt);
-      words[at + BLOCKS] = blocks;
-      words[at + PAGES] = pages;
-      words[at + DOING] = doing;
-      setTitle(words, at + TITLE, title);
-      Atomics.store(words, at + NUMBER, number);
-      return death;
-    });
-    Atomics.store(words, deaths, last);
-    return told;
-  }
+/**
+ * Begins to tell of the dead: each has a number from here on, and what it was in the middle of stands in its record. What it held is
+ * counted there as well, by `Participants.countLost`. Whoever goes on after us finds all of it, and goes on counting.
+ *
+ * @param gateBefore in whose name the gate was closed before it was ours: slot + 1, or 0
+ */
+export function beginAutopsy(parts: MemoryParts, dead: readonly number[], gateBefore: number): void {
+  numberDeaths(parts, dead, (slot) => doingOf(parts, slot, gateBefore));
 }
+
+/**
+ * Writes down the deaths of those who have a number, and counts them.
+ *
+ * CRASH: the count is the highest number there is, never one more. So whoever goes on after us counts the same once more, also when others
+ * come between, and leaves what is written as it is.
+ */
+export function writeObituaries(parts: MemoryParts, dead: readonly number[]): Death[] {
+  const { words, participants, now, deaths } = parts;
+  const foundAt = now();
+  const last = lastDeath(parts);
+  const told = dead.map((slot) => {
+    const number = participants.death(slot);
+    // Unsigned: the word may have been written by anybody, and what lies before the obituaries is the region's name.
+    const at = H_OBITUARIES + (((number - 1) >>> 0) % OBITUARIES) * OBITUARY_WORDS;
+    const { pid, threadId, title, joinedAt } = participants.describe(slot);
+    const { blocks, pages, doing } = participants.lost(slot);
+    const death = { slot, pid, threadId, title, joinedAt, foundAt, blocks, pages, doing: nameOf(doing) };
+    const there = Atomics.load(words, at + NUMBER);
+    if (there === number) return deathAt(words, at);
+    if (isAfter(there, number) && !isAfter(there, last)) return death; // twelve have died since
+    Atomics.store(words, at + NUMBER, 0);
+    words[at + SLOT] = slot;
+    words[at + PID] = pid;
+    words[at + THREAD] = threadId;
+    setTime(words, at + JOINED, joinedAt);
+    setTime(words, at + FOUND, foundAt);
+    words[at + BLOCKS] = blocks;
+    words[at + PAGES] = pages;
+    words[at + DOING] = doing;
+    setTitle(words, at + TITLE, title);
+    Atomics.store(words, at + NUMBER, number);
+    return death;
+  });
+  Atomics.store(words, deaths, last);
+  return told;
+}
+
+type DeathParts = Pick<MemoryParts, 'words' | 'participants' | 'deaths'>;
 
 /**
  * Gives the owners of `slots`, who are dead, the numbers of their deaths, unless somebody who died in it has done that. With the gate closed.
  *
- * @returns the highest number there is: so many deaths there were
+ * @param doingOf what it was in the middle of, as a number
  */
-export function numberDeaths(
-  { words, participants, deaths }: Pick<MemoryParts, 'words' | 'participants' | 'deaths'>,
-  slots: readonly number[],
-): number {
+export function numberDeaths(parts: DeathParts, slots: readonly number[], doingOf: (slot: number) => number): void {
+  const { participants } = parts;
+  let last = lastDeath(parts);
+  for (const slot of slots) {
+    if (participants.death(slot) !== 0) continue;
+    last = (last + 1) | 0 || 1;
+    participants.numberDeath(slot, last, doingOf(slot));
+  }
+}
+
+/** The highest number of a death: so many there were, with those that are being told. */
+export function lastDeath({ words, participants, deaths }: DeathParts): number {
   let last = Atomics.load(words, deaths);
   for (const slot of participants.used()) {
     const number = participants.death(slot);
     if (isAfter(number, last)) last = number;
-  }
-  for (const slot of slots) {
-    if (participants.death(slot) !== 0) continue;
-    last = (last + 1) | 0 || 1;
-    participants.numberDeath(slot, last);
   }
   return last;
 }

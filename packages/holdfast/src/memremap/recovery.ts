@@ -14,7 +14,7 @@ import { wake } from '../sync/wait.ts';
 import { blocksIn } from './holders.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, MemoryParts } from './memory.ts';
-import { Autopsy, type Death, noteInside } from './obituaries.ts';
+import { beginAutopsy, type Death, noteInside, writeObituaries } from './obituaries.ts';
 import * as M from './pgmap.layout.ts';
 import { endOf, firstUsable } from './registry.ts';
 import { repairRoom } from './room.ts';
@@ -71,8 +71,10 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     /** Maps whose makers died before anybody had seen them. */
     const undone: MapWords[] = [];
     const told = dead.filter((slot) => !participants.isBuried(slot));
-    const autopsy = new Autopsy(parts, told, gateBefore);
-    const held = (slot: number, pages: number): void => autopsy.held(slot, pages);
+    beginAutopsy(parts, told, gateBefore);
+    const held = (slot: number, pages: number): void => {
+      if (told.includes(slot)) participants.countLost(slot, pages);
+    };
     const inFlight = parcels.repair(isDead);
     for (const map of maps) {
       // Also of a map that is gone: who dies while it is refused one leaves its mark there, and the record has a next life.
@@ -106,7 +108,7 @@ export function repair(parts: MemoryParts, me: number, dead: readonly number[]):
     // LIFE: last of all. Reserving a record has a lock of its own, and waits for no gate: as soon as this one is empty it is another
     // map's, whose room its chunks would be. CRASH: before it, the next recovery finds all of it again.
     for (const map of undone) Atomics.store(words, map.record + M.M_STATE, M.M_EMPTY);
-    deaths = autopsy.write();
+    deaths = writeObituaries(parts, told);
     Atomics.add(words, parts.repairs, 1);
     // ORDER: before the gate opens, so that nobody sends anything to the dead whose parcels were dropped. And last: who goes on after us
     // tells of those no more.

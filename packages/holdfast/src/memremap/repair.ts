@@ -20,7 +20,7 @@ import { type CheckOptions, checkRegion, type Finding } from './check.ts';
 import { poolHeader } from './check-pool.ts';
 import * as H from './control.layout.ts';
 import type { Checked } from './control.ts';
-import { numberDeaths } from './obituaries.ts';
+import { lastDeath, numberDeaths } from './obituaries.ts';
 import { closeGate, everyoneOutside, reap } from './recovery.ts';
 
 /** What the layers above bring along. */
@@ -85,7 +85,9 @@ export function repairRegion(
     try {
       const isAlive = (slot: number): boolean => !dead.includes(slot) && liveness.isAlive(slot);
       findings = [...before, ...checkRegion(words, checked, { ...options, isAlive, now, self: me })];
-      Atomics.store(words, H.H_DEATHS, numberDeaths({ words, participants, deaths: H.H_DEATHS }, dead));
+      const counted = { words, participants, deaths: H.H_DEATHS };
+      numberDeaths(counted, dead, () => 0);
+      Atomics.store(words, H.H_DEATHS, lastDeath(counted));
       Atomics.add(words, H.H_REPAIRS, 1);
     } finally {
       Atomics.compareExchange(words, H.H_GATE, me + 1, 0);

@@ -11,7 +11,7 @@
  *
  * Kernel counterpart: none. The chunk of a removed BAR stays in the kernel's pool, and is tried first for ever.
  */
-import { isHoldfastError } from '../errors.ts';
+import { HoldfastError, isHoldfastError } from '../errors.ts';
 import { POOLED } from './holds.ts';
 import type { MapWords, Memory, MemoryParts } from './memory.ts';
 import { OP_CHANGE_MAP } from './operations.ts';
@@ -50,28 +50,30 @@ export function openRoom(memory: Memory, map: MapWords): void {
  *
  * @param mark what is done in the same section: the mark KILLED. A recovery between the two would open the room of a map that it
  *             finds LIVE
+ * @returns false when somebody keeps the pool's lock: again a moment later, or once the dead were reaped
  */
-export function closeRoom(memory: Memory, map: MapWords, mark: () => void): void {
+export function closeRoom(memory: Memory, map: MapWords, mark: () => void): boolean {
   const chunks = chunksOf(memory, map);
-  changed(memory, () => {
+  return tryChange(memory, () => {
     for (const chunk of chunks) memory.parts.pool.retire(chunk);
     mark();
+    return true;
   });
 }
 
 /**
  * Takes the chunks of a drained map from the pool.
  *
- * @returns false when one is still in use: somebody died between taking pages and saying so; again after the dead were reaped
+ * @returns false when one is still in use, since somebody died between taking pages and saying so; or when somebody keeps the pool's
+ *          lock: again once the dead were reaped
  */
 export function removeRoom(memory: Memory, map: MapWords): boolean {
   const { pool } = memory.parts;
-  return chunksOf(memory, map).every((chunk) =>
-    changed(memory, () => {
-      pool.retire(chunk);
-      return pool.removeChunk(chunk);
-    }),
-  );
+  const remove = (chunk: number): boolean => {
+    pool.retire(chunk);
+    return pool.removeChunk(chunk);
+  };
+  return chunksOf(memory, map).every((chunk) => tryChange(memory, () => remove(chunk)));
 }
 
 /**
@@ -104,18 +106,25 @@ function chunksOf(memory: Memory, map: MapWords): number[] {
 }
 
 /** Changes the pool's structure. CRASH: who died in the pool's lock keeps it until the dead are reaped. @throws EBUSY when it stays locked */
-function changed<T>(memory: Memory, change: () => T): T {
-  let result: { value: T } | undefined;
-  let busy: unknown;
-  const attempt = (): boolean => {
-    try {
-      result = { value: memory.inside(change, OP_CHANGE_MAP) };
-    } catch (error) {
-      if (!isHoldfastError(error, 'EBUSY')) throw error;
-      busy = error;
-    }
-    return result !== undefined;
-  };
-  if (!tryPatiently(memory, attempt)) throw busy;
-  return result!.value;
+function changed(memory: Memory, change: () => void): void {
+  const attempt = (): boolean =>
+    tryChange(memory, () => {
+      change();
+      return true;
+    });
+  if (tryPatiently(memory, attempt)) return;
+  throw new HoldfastError(
+    'EBUSY',
+    'somebody keeps the lock of the pool and does not go on; is a process of the region stopped?',
+  );
+}
+
+/** Changes the pool's structure, unless somebody keeps its lock: then false, or when `change` says so. */
+function tryChange(memory: Memory, change: () => boolean): boolean {
+  try {
+    return memory.inside(change, OP_CHANGE_MAP);
+  } catch (error) {
+    if (isHoldfastError(error, 'EBUSY')) return false;
+    throw error;
+  }
 }

@@ -206,7 +206,10 @@ function* protocol(
     for (const map of maps) {
       if (memory.state(map) === M.M_LIVE) {
         memory.stamp(map, M.M_KILLED_AT);
-        closeRoom(memory, map, () => memory.advance(map, M.M_LIVE, M.M_KILLED));
+        while (!closeRoom(memory, map, () => memory.advance(map, M.M_LIVE, M.M_KILLED))) {
+          lookForDead(memory, hooks);
+          yield* pause(memory, maps[0], started, [], options);
+        }
       }
       // After the kill, so that a map that could not be killed is not marked. CRASH: killed without the mark; whoever goes on may set it.
       if (options.force === true && memory.state(map) === M.M_KILLED) memory.set(map, M.M_FORCED, 1);

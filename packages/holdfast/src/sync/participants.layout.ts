@@ -20,7 +20,10 @@ export const THREAD = 2;
 export const MAPPING = 3;
 /** When it joined, milliseconds since 1970, low and high word. */
 export const JOINED = 4;
-/** Blocks it holds just now, and since when it holds something without a break. */
+/**
+ * Blocks it holds just now, and since when it holds something without a break. Of one whose death has a number: those that were found to
+ * be its, so far.
+ */
 export const HELD = 6;
 export const HELD_SINCE = 7;
 /** Set once the participant has revoked its mapping: its views read zeros. */
@@ -31,6 +34,9 @@ export const STARTED = 10;
 export const LIVES = 12;
 /** Once its death is being told: the number of it, so that whoever goes on with that counts it as the same. */
 export const DEATH = 13;
+/** Of one whose death has a number: pages of the blocks in HELD, and what it was in the middle of. */
+export const LOST = 14;
+export const DOING = 15;
 /** A name for people, UTF-8, zero padded. */
 export const TITLE = 16;
 export const TITLE_BYTES = 64;

@@ -16,6 +16,7 @@ import {
   ACTIVE,
   BURIED,
   DEATH,
+  DOING,
   EMPTY,
   HELD,
   HELD_SINCE,
@@ -23,6 +24,7 @@ import {
   LEAVING,
   LIFE,
   LIVES,
+  LOST,
   MAPPING,
   PID,
   PLACE,
@@ -136,9 +138,29 @@ export class Participants {
     return this.#get(slot, DEATH);
   }
 
-  /** Gives the death of the slot's owner its number, by the one that holds its lock. */
-  numberDeath(slot: number, number: number): void {
+  /**
+   * Gives the death of the slot's owner its number, by the one that holds its lock.
+   *
+   * @param doing what it was in the middle of, as a number
+   */
+  numberDeath(slot: number, number: number, doing: number): void {
+    this.#set(slot, DOING, doing);
+    this.#set(slot, LOST, 0);
+    // Until here what its owner has published.
+    this.#set(slot, HELD, 0);
+    // ORDER: last. Who finds a number goes on counting from what stands here.
     this.#set(slot, DEATH, number);
+  }
+
+  /** Counts a block of the dead, before anything is done that makes it nobody's. */
+  countLost(slot: number, pages: number): void {
+    this.#set(slot, LOST, this.#get(slot, LOST) + pages);
+    this.#set(slot, HELD, this.#get(slot, HELD) + 1);
+  }
+
+  /** What was found to be the dead one's, and what it was in the middle of. */
+  lost(slot: number): { blocks: number; pages: number; doing: number } {
+    return { blocks: this.#get(slot, HELD), pages: this.#get(slot, LOST), doing: this.#get(slot, DOING) };
   }
 
   /** Says that what a dead one has left in the slot was put right, by the one that did it and holds its lock. */

@@ -11,6 +11,7 @@ import * as M from '../../src/memremap/pgmap.layout.ts';
 import { repairRegion } from '../../src/memremap/repair.ts';
 import * as S from '../../src/sync/participants.layout.ts';
 import * as R from '../../src/sync/percpu-ref.layout.ts';
+import { watch } from '../support/interleave.ts';
 import { writeWorldHeader } from './header.ts';
 import { type Member, World, type WorldOptions } from './world.ts';
 
@@ -113,6 +114,7 @@ const DAMAGES: [code: string, damage: (bench: Ready) => void][] = [
   ['LIVES', (b) => b.set(b.record(b.a.slot, S.LIVES), 0)],
   ['OPERATION', (b) => b.set(b.world.layout.sections + b.a.slot * 16 + 1, 99)],
   ['REVOKED', (b) => b.set(b.record(b.b.slot, S.REVOKED), 2)],
+  ['DEATH', (b) => b.set(b.record(b.a.slot, S.DEATH), 3)],
   ['HELD', (b) => b.set(b.record(b.b.slot, S.HELD), 12)],
   ['GATE', (b) => b.set(H.H_GATE, 9)],
   ['GATE', (b) => b.set(H.H_GATE, -3)],
@@ -303,6 +305,22 @@ test('HALF_MADE: a map that its maker did not finish is undone; that of the livi
   bench.repair();
   assert.deepEqual(bench.codes(), []);
   assert.equal(bench.words[bench.map(2, M.M_STATE)], M.M_EMPTY);
+});
+
+test('a record is given back when all of its map is gone: others make maps meanwhile, and may have it at once', () => {
+  const bench = busyBench();
+  bench.a.plainMap(56, 8);
+  bench.set(bench.map(2, M.M_STATE), M.M_RESERVED);
+  bench.set(bench.map(2, M.M_MAKER), 0);
+  const { frames } = bench.a.memory.parts;
+  let isEarly = false;
+  watch(
+    () => bench.repair(),
+    () => {
+      isEarly ||= bench.words[bench.map(2, M.M_STATE)] === M.M_EMPTY && frames.mapOf(60) === 2;
+    },
+  );
+  assert.deepEqual([isEarly, frames.mapOf(60), bench.codes()], [false, -1, []]);
 });
 
 test('KILLED is a note: nothing is wrong, and nothing is done about it', () => {

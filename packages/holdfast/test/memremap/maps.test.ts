@@ -306,28 +306,58 @@ describe('a creation that fails', () => {
     nothingLeft(world, a);
   });
 
-  test('what cannot be undone stays reserved, and nobody gets its pages, until its maker leaves; then it is undone', async () => {
-    const { world, a } = alone();
-    const b = world.join();
-    const lock = world.layout.pool + LOCK;
-    const reason = new Error('the reason');
-    const onStep = (step: string): void => {
-      if (step !== 'content') return;
-      world.words[lock] = 1; // as one that stands still in the middle of a change
-      throw reason;
+  describe('what cannot be undone stays reserved, and nobody gets its pages,', () => {
+    /** `a` has failed to make a map, and to undo it, since somebody stands still in the pool's lock. */
+    const stuck = async () => {
+      const { world, a } = alone();
+      const b = world.join();
+      const lock = world.layout.pool + LOCK;
+      const reason = new Error('the reason');
+      const onStep = (step: string): void => {
+        if (step !== 'content') return;
+        world.words[lock] = 1;
+        throw reason;
+      };
+      await assert.rejects(a.remap({ ranges: one(0, 4), pooled: true, onStep }), (error: AggregateError) => {
+        assert.deepEqual([error.errors[0], error.errors.at(-1).code], [reason, 'EBUSY']);
+        return true;
+      });
+      const goOn = (): void => {
+        world.words[lock] = 0;
+      };
+      return { world, a, b, goOn };
     };
-    await assert.rejects(a.remap({ ranges: one(0, 4), pooled: true, onStep }), (error: AggregateError) => {
-      assert.deepEqual([error.errors[0], error.errors.at(-1).code], [reason, 'EBUSY']);
-      return true;
+
+    test('until its maker makes another one', async () => {
+      const { world, a, b, goOn } = await stuck();
+      await assert.rejects(a.remap({ ranges: one(2, 4), pooled: true }), { code: 'ENOMEM' });
+      goOn();
+      await assert.rejects(b.remap({ ranges: one(2, 4), pooled: true }), { code: 'ENOMEM' });
+      assert.equal(b.memory.state(b.memory.parts.maps[0]!), M.M_RESERVED);
+      const pgmap = await a.remap({ ranges: one(2, 4), pooled: true });
+      assert.equal(b.alloc(4), 2);
+      b.holds.put(2);
+      await memunmapPages(a.device, pgmap);
+      nothingLeft(world, b);
     });
-    world.words[lock] = 0;
-    await assert.rejects(b.remap({ ranges: one(2, 4), pooled: true }), { code: 'ENOMEM' });
-    assert.equal(b.memory.state(b.memory.parts.maps[0]!), M.M_RESERVED);
-    a.attachment.detach();
-    assert.deepEqual(reap(b.memory.parts, b.slot), [a.slot]);
-    nothingLeft(world, b);
-    await b.remap({ ranges: one(2, 4), pooled: true });
-    assert.equal(b.alloc(4), 2);
+
+    test('or leaves', async () => {
+      const { world, a, b, goOn } = await stuck();
+      goOn();
+      a.attachment.detach();
+      assert.deepEqual(reap(b.memory.parts, b.slot), []);
+      nothingLeft(world, b);
+    });
+
+    test('or it has left, and cannot: then it is put right as one that died', async () => {
+      const { world, a, b } = await stuck();
+      a.attachment.detach();
+      assert.equal(b.memory.state(b.memory.parts.maps[0]!), M.M_RESERVED);
+      assert.deepEqual(reap(b.memory.parts, b.slot), [a.slot]);
+      nothingLeft(world, b);
+      await b.remap({ ranges: one(2, 4), pooled: true });
+      assert.equal(b.alloc(4), 2);
+    });
   });
 
   test('M33: a callback that fails on top of it does not hide the reason', async () => {

@@ -100,6 +100,37 @@ test('one that dies recovering is told of as that, with the one that it recovere
   assert.ok(seen.has('recovering'), [...seen].join(', '));
 });
 
+test('who goes on after one that died recovering tells what the first one held and did', () => {
+  let afterThe = 0;
+  killAtEachStep(
+    () => {
+      const one = scene(({ b }) => void b.map());
+      const c = one.world.join('third');
+      one.a.alloc(2);
+      one.a.alloc(3);
+      one.a.kill();
+      return { ...one, c };
+    },
+    ({ c }) => c.reap(),
+    ({ world, a, b, c }) => {
+      const before = readDeaths(world.words).find(({ slot }) => slot === a.slot);
+      c.kill();
+      world.clock += 1_000;
+      b.reap();
+      const told = readDeaths(world.words).filter(({ slot }) => slot === a.slot);
+      assert.equal(told.length, 1);
+      const { blocks, pages } = told[0]!;
+      // One whose bit was not cleared yet when it was counted is told twice.
+      assert.ok(blocks === 2 || blocks === 3, `${blocks} blocks`);
+      assert.ok(pages >= 5 && pages <= 8, `${pages} pages`);
+      if (before === undefined) return;
+      assert.deepEqual(told[0], before);
+      afterThe++;
+    },
+  );
+  assert.ok(afterThe > 0, 'nobody has died after it was written down');
+});
+
 test('the last twelve are kept, oldest first', () => {
   const world = new World();
   const by = world.join();

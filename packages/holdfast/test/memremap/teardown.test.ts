@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type HoldfastError, isHoldfastError } from '../../src/errors.ts';
+import { LOCK } from '../../src/genalloc/pool.layout.ts';
 import { H_EVENT } from '../../src/memremap/control.layout.ts';
 import type { Holder } from '../../src/memremap/holders.ts';
 import type { MapWords } from '../../src/memremap/memory.ts';
@@ -683,6 +684,25 @@ describe('at the same time', () => {
     assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY');
     b.memory.leave();
     assert.equal(c.tryDestroy(mapOf(c)), 'gone');
+    world.checkSound(a);
+  });
+
+  test('somebody who stands still in the pool holds a teardown up until its deadline, and blocks no thread that has an event loop', async () => {
+    const { world, a, b } = region();
+    const lock = world.layout.pool + LOCK;
+    world.words[lock] = 1;
+    assert.equal(a.tryDestroy(mapOf(a)), 'EBUSY');
+    assert.deepEqual([stateOf(a), b.alloc()], [M.M_LIVE, 0]);
+    b.put(0);
+    let turns = 0;
+    const events = {
+      next: async () => {
+        await tick();
+        if (++turns === 3) world.words[lock] = 0;
+      },
+    };
+    await teardown(a.memory, a.holds, [mapOf(a)], events as unknown as Events, {}, {});
+    assert.deepEqual([turns, stateOf(a)], [3, M.M_GONE]);
     world.checkSound(a);
   });
 
