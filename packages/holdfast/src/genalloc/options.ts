@@ -49,6 +49,11 @@ export interface PoolAttachOptions {
    * which takes some microseconds.
    */
   readonly patience?: number | undefined;
+  /**
+   * Called between two looks at somebody who changes the chunks, with the number of looks. After 100,000 the answer is EBUSY. Default:
+   * nothing is done between them.
+   */
+  readonly pause?: ((looks: number) => void) | undefined;
 }
 
 /** What a pool is made for. */

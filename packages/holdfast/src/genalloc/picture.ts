@@ -25,6 +25,7 @@ export class Picture {
   readonly wide: boolean;
   /** See `PoolAttachOptions`. */
   readonly patience: number;
+  readonly pause: ((looks: number) => void) | undefined;
   /** What EPOCH was when the rest was true. */
   epoch = 0;
   algorithm: Algorithm = firstFit;
@@ -40,9 +41,10 @@ export class Picture {
   /** Lowest first. */
   #byStart: readonly Chunk[] = [];
 
-  constructor(words: Int32Array, patience = PATIENCE) {
+  constructor(words: Int32Array, patience = PATIENCE, pause?: (looks: number) => void) {
     this.words = words;
     this.patience = patience;
+    this.pause = pause;
     this.order = words[L.ORDER]!;
     this.granule = 2 ** this.order;
     this.perGranule = 1 / this.granule;

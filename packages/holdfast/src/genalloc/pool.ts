@@ -133,9 +133,10 @@ export class GenPool<A extends Address = number> {
     return new GenPool(openWords(buffer, byteOffset, options.addresses ?? 'number'), options) as GenPool<number>;
   }
 
-  private constructor(words: Int32Array, { name, onWarning, patience }: PoolAttachOptions) {
+  private constructor(words: Int32Array, { name, onWarning, patience, pause }: PoolAttachOptions) {
     if (patience !== undefined) checkInteger('attach', 'patience', patience, 1, 2 ** 31 - 1);
-    const picture = new Picture(words, patience);
+    if (pause !== undefined && typeof pause !== 'function') throw invalid('attach', 'a function as pause', pause);
+    const picture = new Picture(words, patience, pause);
     this.#picture = picture;
     this.name = name;
     this.onWarning = onWarning;
@@ -183,7 +184,7 @@ export class GenPool<A extends Address = number> {
     if (this.size() + size > Number.MAX_SAFE_INTEGER) {
       throw invalid('addOwner', 'chunks of together at most 2^53 - 1 bytes', size);
     }
-    underLock(words, 'addOwner', () => {
+    underLock(this.#picture, 'addOwner', () => {
       const state = retired ? RETIRED : ONLINE;
       addChunk(words, order, wide, { start, size, phys: base, owner: (owner ?? NO_OWNER) | 0, state });
     });
@@ -202,9 +203,16 @@ export class GenPool<A extends Address = number> {
     return this.#setState('retire', addr, RETIRED);
   }
 
-  /** Takes a retired chunk back into use, in its old place in the order. @returns false when it was in use. @throws as {@link retire} */
-  reinstate(addr: Address): boolean {
-    return this.#setState('reinstate', addr, ONLINE);
+  /**
+   * Takes a retired chunk back into use, in its old place in the order.
+   *
+   * @param isDue asked with the chunks locked, so that no `retire` comes between the answer and what is done; default: it is
+   * @returns false when it was in use, or is not to be
+   * @throws as {@link retire}
+   */
+  reinstate(addr: Address, isDue: () => boolean = () => true): boolean {
+    if (typeof isDue !== 'function') throw invalid('reinstate', 'a function as isDue', isDue);
+    return this.#setState('reinstate', addr, ONLINE, isDue);
   }
 
   /**
@@ -215,7 +223,7 @@ export class GenPool<A extends Address = number> {
    */
   removeChunk(addr: Address): boolean {
     const { words } = this.#picture;
-    return underLock(words, 'removeChunk', () => {
+    return underLock(this.#picture, 'removeChunk', () => {
       const chunk = this.#picture.chunkAt('removeChunk', addr);
       if (chunk.state !== RETIRED) {
         throw new HoldfastError(
@@ -240,7 +248,7 @@ export class GenPool<A extends Address = number> {
   destroy(): void {
     const picture = this.#picture;
     const { words } = picture;
-    underLock(words, 'destroy', () => {
+    underLock(this.#picture, 'destroy', () => {
       picture.look('destroy');
       // ORDER: all are closed before one is looked at, so that they are empty all at once.
       // CRASH: closed: "busy" for everybody, until `rebuild`.
@@ -271,7 +279,7 @@ export class GenPool<A extends Address = number> {
     const chosen = algorithm ?? firstFit;
     this.#checkAlgorithm('setAlgo', chosen);
     this.#picture.look('setAlgo');
-    underLock(words, 'setAlgo', () => {
+    underLock(this.#picture, 'setAlgo', () => {
       writeAlgorithm(words, chosen);
       publish(words);
     });
@@ -491,9 +499,10 @@ export class GenPool<A extends Address = number> {
     return typeof bytes === 'number' ? bytes % this.granule === 0 : bytes % BigInt(this.granule) === 0n;
   }
 
-  #setState(operation: string, addr: Address, state: number): boolean {
+  #setState(operation: string, addr: Address, state: number, isDue?: () => boolean): boolean {
     const { words } = this.#picture;
-    return underLock(words, operation, () => {
+    return underLock(this.#picture, operation, () => {
+      if (isDue?.() === false) return false;
       const chunk = this.#picture.chunkAt(operation, addr);
       if (chunk.state === state) return false;
       setState(words, chunk, state);

@@ -25,14 +25,20 @@ const LOCK_LOOKS = 100_000;
 /**
  * Runs `change` as the only change of the structure.
  *
+ * @param pause called between two looks at a taken lock
  * @throws EBUSY when somebody else is at it and does not finish: then nothing was done
  *
  * CRASH: LOCK stays taken. Allocating and freeing go on; the structure stays as it is until `rebuild`.
  */
-export function underLock<T>(words: Int32Array, operation: string, change: () => T, looksMax = LOCK_LOOKS): T {
-  let looks = 0;
-  while (Atomics.compareExchange(words, L.LOCK, 0, 1) !== 0) {
-    if (++looks < looksMax) continue;
+export function underLock<T>(
+  { words, pause }: { readonly words: Int32Array; readonly pause?: ((looks: number) => void) | undefined },
+  operation: string,
+  change: () => T,
+  looksMax = LOCK_LOOKS,
+): T {
+  for (let looks = 1; Atomics.compareExchange(words, L.LOCK, 0, 1) !== 0; looks++) {
+    for (; looks < looksMax && Atomics.load(words, L.LOCK) !== 0; looks++) pause?.(looks);
+    if (looks < looksMax) continue;
     throw new HoldfastError(
       'EBUSY',
       `${operation} found somebody else changing the pool's chunks who does not finish. Try again; if its process has died, call rebuild.`,

@@ -90,9 +90,10 @@ function poolOf(
   words: Int32Array,
   layout: Layout,
   { pages, pageBytes, chunks }: Geometry,
-  patience: number | undefined,
+  { patience, pause }: Pick<Surroundings, 'patience' | 'pause'>,
 ): GenPool {
-  const pool = GenPool.attach(words.buffer as SharedArrayBuffer, words.byteOffset + layout.pool * 4, { patience });
+  const at = words.byteOffset + layout.pool * 4;
+  const pool = GenPool.attach(words.buffer as SharedArrayBuffer, at, { patience, pause });
   if (2 ** pool.order !== pageBytes || pool.byteLength !== GenPool.bytesFor({ chunks, granules: pages })) {
     throw new HoldfastError(
       'ERR_HOLDFAST_CORRUPT',
@@ -171,7 +172,7 @@ export function assemble(
     pageBytes,
     frames,
     parcels: new Parcels(words, layout.parcels, frames, participants),
-    pool: poolOf(words, layout, geometry, patience),
+    pool: poolOf(words, layout, geometry, around),
     maps,
     noteWords: geometry.noteBytes / 4,
     sections,

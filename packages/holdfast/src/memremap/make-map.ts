@@ -114,8 +114,7 @@ export function prepareMap(
       map,
       publish: () => {
         // ORDER: everything above before LIVE; whoever sees LIVE may use the pages. The room after it: see room.ts.
-        memory.set(map, M.M_STATE, M.M_LIVE);
-        openRoom(memory, map);
+        openRoom(memory, map, () => memory.set(map, M.M_STATE, M.M_LIVE));
       },
       undo,
     };

@@ -40,9 +40,23 @@ export function addRoom(memory: Memory, map: MapWords, chunkPages: number): void
   }
 }
 
-/** Puts the chunks of the map into use. */
-export function openRoom(memory: Memory, map: MapWords): void {
-  for (const chunk of chunksOf(memory, map)) changed(memory, () => memory.parts.pool.reinstate(chunk));
+/**
+ * Puts the chunks of the map into use.
+ *
+ * @param mark sets the map LIVE. From then on anybody may tear it down, and make another one in its record, of its pages
+ */
+export function openRoom(memory: Memory, map: MapWords, mark: () => void): void {
+  const { pool } = memory.parts;
+  const chunks = chunksOf(memory, map);
+  const life = memory.get(map, M.M_LIFE);
+  mark();
+  const isThere = (): boolean => memory.state(map) === M.M_LIVE && memory.get(map, M.M_LIFE) === life;
+  for (const chunk of chunks) {
+    changed(memory, () => {
+      // LIFE: seen LIVE inside a section, it is this map until the section ends.
+      pool.reinstate(chunk, isThere);
+    });
+  }
 }
 
 /**
@@ -53,10 +67,13 @@ export function openRoom(memory: Memory, map: MapWords): void {
  * @returns false when somebody keeps the pool's lock: again a moment later, or once the dead were reaped
  */
 export function closeRoom(memory: Memory, map: MapWords, mark: () => void): boolean {
+  const { pool } = memory.parts;
   const chunks = chunksOf(memory, map);
   return tryChange(memory, () => {
-    for (const chunk of chunks) memory.parts.pool.retire(chunk);
+    for (const chunk of chunks) pool.retire(chunk);
     mark();
+    // ORDER: the mark, then once more: who opens the room looks for the mark with the pool's lock, which each of these takes.
+    for (const chunk of chunks) pool.retire(chunk);
     return true;
   });
 }

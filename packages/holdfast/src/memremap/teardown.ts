@@ -335,8 +335,7 @@ export function resurrect(memory: Memory, maps: Maps, restore?: () => void): voi
     restore?.();
     // CRASH: KILLED with a live reference, as when a kill stops half way: whoever destroys or resurrects goes on from there.
     for (const map of revived) {
-      memory.advance(map, M.M_KILLED, M.M_LIVE);
-      openRoom(memory, map);
+      openRoom(memory, map, () => memory.advance(map, M.M_KILLED, M.M_LIVE));
     }
   } finally {
     release(memory, maps[0]);

@@ -21,7 +21,7 @@ import {
   type Board,
   ENDING,
   L_CHECKS,
-  L_OPERATIONS,
+  L_DONE,
   L_REFUSED,
   L_TRACE,
   L_TRACED,
@@ -71,11 +71,9 @@ const PAGE_BITS = 10;
 const GENERATION_MASK = 0xfffff;
 const SERIAL_MASK = 0x3fffff;
 
-/** What may be answered to an operation, since others do what they do. */
-const EXPECTED = ['ESTALE', 'ENOMEM', 'ENODEV', 'EBUSY', 'EALREADY', 'EDEADLK', 'ESRCH', 'EUSERS', 'ENOSPC', 'ENOENT'];
-/** What may be answered where somebody may stand still. Who attaches does not wait long. */
-const OF_STOPS = 'ETIMEDOUT';
-const OF_CALLS = ['EMFILE', 'ENFILE', 'EINTR', 'ENOLCK'];
+/** What may be answered where somebody may stand still, and where system calls fail. */
+const OF_STOPS = ['ETIMEDOUT', 'EBUSY'];
+const OF_CALLS = ['EMFILE', 'ENFILE', 'EINTR', 'ENOLCK', 'ENOMEM', 'ENOSPC'];
 
 /** One region as the actor has it. */
 interface Side {
@@ -128,10 +126,10 @@ export class Actor {
   step(operation: number): void {
     const line = this.#line;
     line[L_TRACE + (line[L_TRACED]!++ & (TRACE_LENGTH - 1))] = operation + 1;
-    line[L_OPERATIONS]!++;
     setOperation(operation);
     try {
       this.#do(operation);
+      line[L_DONE + operation]!++;
     } catch (error) {
       this.#refused(error, operation);
     }
@@ -164,9 +162,9 @@ export class Actor {
     for (const one of errors) {
       const code = (one as { code?: string }).code!;
       const isExpected =
-        EXPECTED.includes(code) ||
+        OPERATIONS[operation]!.refusals.includes(code) ||
         (hasFailures && OF_CALLS.includes(code)) ||
-        (code === OF_STOPS && (hasStops || operation === ATTACH));
+        (hasStops && OF_STOPS.includes(code));
       if (!isHoldfastError(one) || !(isCorrupt || isExpected)) throw error;
     }
     this.#line[L_REFUSED]!++;
@@ -459,7 +457,11 @@ export class Actor {
     const taken: Hold[] = [];
     try {
       for (let pages = 8; pages > 0; pages >>= 1) {
-        for (let tries = 0; tries < 200; tries++) taken.push(region.alloc(pages * region.pageSize));
+        for (;;) {
+          const block = allocUnlessFull(region, pages);
+          if (block === undefined) break;
+          taken.push(block);
+        }
       }
     } finally {
       // Now and then others have the time to meet a full pool, and to open it again at the same moment.
@@ -604,6 +606,15 @@ function pagesOf(memory: Memory, map: MapWords): number {
 /** Content that was there first: nobody asks for it, and it goes with the map. */
 function contentOf(pages: number, pageBytes: number): ContentSpec {
   return { blockPages: 2, bytes: pages * pageBytes };
+}
+
+function allocUnlessFull(region: Region, pages: number): Hold | undefined {
+  try {
+    return region.alloc(pages * region.pageSize);
+  } catch (error) {
+    if (isHoldfastError(error, 'ENOMEM')) return undefined;
+    throw error;
+  }
 }
 
 /** The errors in an error. */

@@ -41,18 +41,19 @@ const TOO_FEW = 8;
 
 /** Threads of a process, as far as lines go. */
 export const THREADS_MAX = 8;
-export const LINE = 128;
+export const LINE = 112;
 export const LINES = 64;
 /** Lives that the thread, or copies of the process, have still to begin. */
 export const L_LIVES = 0;
-export const L_OPERATIONS = 1;
+/** Operations that were refused; those that were not stand in L_DONE, each for itself. */
+export const L_REFUSED = 1;
 export const L_CHECKS = 2;
-export const L_REFUSED = 3;
-export const L_FAILED_CALLS = 4;
-export const L_TRACED = 6;
+export const L_FAILED_CALLS = 3;
 /** How far a copy is, see `zygote`. */
-export const L_STAGE = 7;
-export const L_TRACE = 64;
+export const L_STAGE = 4;
+export const L_TRACED = 5;
+export const L_DONE = 16;
+export const L_TRACE = 48;
 export const TRACE_LENGTH = 64;
 
 /** Words of mail of one region: a handle each. */

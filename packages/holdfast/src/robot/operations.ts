@@ -1,4 +1,4 @@
-/** operations: what participants of a round do, and how often. Each has a number: on the board, and for the points that it passes. */
+/** operations: what participants of a round do, how often, and what may be answered. Each has a number: on the board, and for the points that it passes. */
 import type { Random } from './random.ts';
 
 interface Operation {
@@ -6,42 +6,52 @@ interface Operation {
   /** Of which region. */
   readonly side: 0 | 1;
   readonly weight: number;
+  /** Codes that may be answered, since others do what they do; besides those of a region that is being taken away. */
+  readonly refusals: readonly string[];
 }
 
+/** The region, or the map, is being taken away. */
+const GONE = 'ENODEV';
+const FULL = ['ENOMEM'];
+const STALE = ['ESTALE'];
+const DRIVES = ['EBUSY', 'EDEADLK', 'EALREADY', 'EINVAL'];
+
 /** The operations, by the numbers that the board has. Numbers below 32. */
-export const OPERATIONS: readonly Operation[] = [
-  { name: 'attach', side: 0, weight: 0 },
-  { name: 'leave', side: 0, weight: 0 },
-  { name: 'alloc', side: 0, weight: 140 },
-  { name: 'alloc zeroed', side: 0, weight: 20 },
-  { name: 'hold', side: 0, weight: 120 },
-  { name: 'hold again', side: 0, weight: 40 },
-  { name: 'put', side: 0, weight: 160 },
-  { name: 'alloc each', side: 0, weight: 40 },
-  { name: 'send', side: 0, weight: 60 },
-  { name: 'receive', side: 0, weight: 80 },
-  { name: 'call back', side: 0, weight: 20 },
-  { name: 'look up', side: 0, weight: 60 },
-  { name: 'reap', side: 0, weight: 10 },
-  { name: 'look around', side: 0, weight: 10 },
-  { name: 'exhaust', side: 0, weight: 5 },
-  { name: 'kill and bring back', side: 0, weight: 1 },
-  { name: 'use its own', side: 0, weight: 5 },
-  { name: 'make map', side: 1, weight: 60 },
-  { name: 'end map', side: 1, weight: 25 },
-  { name: 'kill and bring back a map', side: 1, weight: 5 },
-  { name: 'alloc of a map', side: 1, weight: 80 },
-  { name: 'hold of a map', side: 1, weight: 60 },
-  { name: 'put of a map', side: 1, weight: 100 },
-  { name: 'get page', side: 1, weight: 60 },
-  { name: 'hold content', side: 1, weight: 30 },
-  { name: 'put page', side: 1, weight: 60 },
-  { name: 'look up a map', side: 1, weight: 60 },
-  { name: 'send of a map', side: 1, weight: 30 },
-  { name: 'receive of a map', side: 1, weight: 30 },
-  { name: 'alloc each of a map', side: 1, weight: 30 },
-  { name: 'reap maps', side: 1, weight: 10 },
-];
+export const OPERATIONS: readonly Operation[] = (
+  [
+    ['attach', 0, 0, ['ENOENT', 'EUSERS', 'ETIMEDOUT']],
+    ['leave', 0, 0, []],
+    ['alloc', 0, 140, FULL],
+    ['alloc zeroed', 0, 20, FULL],
+    ['hold', 0, 120, STALE],
+    ['hold again', 0, 40, []],
+    ['put', 0, 160, []],
+    ['alloc each', 0, 40, []],
+    ['send', 0, 60, ['ESRCH', 'ENOSPC']],
+    ['receive', 0, 80, STALE],
+    ['call back', 0, 20, []],
+    ['look up', 0, 60, []],
+    ['reap', 0, 10, []],
+    ['look around', 0, 10, []],
+    ['exhaust', 0, 5, []],
+    ['kill and bring back', 0, 1, DRIVES],
+    ['use its own', 0, 5, []],
+    ['make map', 1, 60, ['ENOMEM', 'ENOSPC', 'EBUSY']],
+    ['end map', 1, 25, DRIVES],
+    ['kill and bring back a map', 1, 5, DRIVES],
+    ['alloc of a map', 1, 80, FULL],
+    ['hold of a map', 1, 60, STALE],
+    ['put of a map', 1, 100, []],
+    ['get page', 1, 60, []],
+    ['hold content', 1, 30, STALE],
+    ['put page', 1, 60, []],
+    ['look up a map', 1, 60, []],
+    ['send of a map', 1, 30, ['ESRCH', 'ENOSPC', 'ESTALE']],
+    ['receive of a map', 1, 30, STALE],
+    ['alloc each of a map', 1, 30, []],
+    ['reap maps', 1, 10, []],
+  ] as const
+).map(([name, side, weight, refusals]) => ({ name, side, weight, refusals: [GONE, ...refusals] }));
 export const ATTACH = 0;
 export const LEAVE = 1;
 /** What takes the first region away, in the end for good. */

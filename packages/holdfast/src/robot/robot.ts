@@ -6,11 +6,14 @@
  * not at once; and what is shrunk is tried several times.
  */
 import { randomBytes } from 'node:crypto';
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Board, createBoard, L_CHECKS, L_FAILED_CALLS, L_OPERATIONS, L_REFUSED, LINES } from './board.ts';
+import { type Board, createBoard, L_CHECKS, L_DONE, L_FAILED_CALLS, L_REFUSED, LINES } from './board.ts';
 import { type Build, makeBuild, type Sabotage } from './build.ts';
 import { type CoverageReport, load, reportOf, save } from './coverage.ts';
 import { Crew } from './crew.ts';
+import { OPERATIONS } from './operations.ts';
 import { type Failure, runRound } from './round.ts';
 import { shrink } from './shrink.ts';
 import { type RoundSpec, type Shape, specOf } from './spec.ts';
@@ -42,6 +45,8 @@ export interface RobotReport {
   readonly ms: number;
   readonly rounds: number;
   readonly operations: number;
+  /** How often each was done, and not refused. */
+  readonly done: Readonly<Record<string, number>>;
   /** Blocks whose content was read. */
   readonly checks: number;
   /** Operations that were refused, as they may be. */
@@ -69,7 +74,10 @@ export async function runRobot(options: RobotOptions): Promise<RobotReport> {
   const path = `/dev/shm/holdfast-${name}`;
   const { board, remove } = createBoard(path, build.points.length);
   const crew = new Crew(build.programs, { path, points: build.points.length });
-  const sums = { rounds: 0, operations: 0, checks: 0, refused: 0, failedCalls: 0 };
+  const sweep = (): void => removeFiles(name);
+  process.on('exit', sweep);
+  const done = Object.fromEntries(OPERATIONS.map((operation) => [operation.name, 0]));
+  const sums = { rounds: 0, operations: 0, checks: 0, refused: 0, failedCalls: 0, done };
   try {
     if (options.coverage !== undefined) load(options.coverage, build.id, board);
     const before = reportOf(build.points, board).total;
@@ -109,15 +117,28 @@ export async function runRobot(options: RobotOptions): Promise<RobotReport> {
     await crew.close();
     remove();
     build.remove();
+    process.off('exit', sweep);
   }
 }
 
-function add(sums: { operations: number; checks: number; refused: number; failedCalls: number }, board: Board): void {
+interface Sums {
+  operations: number;
+  checks: number;
+  refused: number;
+  failedCalls: number;
+  readonly done: Record<string, number>;
+}
+
+function add(sums: Sums, board: Board): void {
   for (let thread = 0; thread < LINES; thread++) {
     const line = board.line(thread);
-    sums.operations += line[L_OPERATIONS]!;
-    sums.checks += line[L_CHECKS]!;
+    for (const [number, { name }] of OPERATIONS.entries()) {
+      sums.operations += line[L_DONE + number]!;
+      sums.done[name]! += line[L_DONE + number]!;
+    }
+    sums.operations += line[L_REFUSED]!;
     sums.refused += line[L_REFUSED]!;
+    sums.checks += line[L_CHECKS]!;
     sums.failedCalls += line[L_FAILED_CALLS]!;
   }
 }
@@ -156,6 +177,11 @@ async function explain(
 export function commandOf({ seed, zygotes, processes, threads, lives, operations, faults, ending }: RoundSpec): string {
   const none = faults.length === 0 ? 'none' : faults.join(',');
   return `holdfast robot --seed ${seed} --rounds 1 --zygotes ${zygotes} --processes ${processes} --threads ${threads} --lives ${lives} --operations ${operations} --faults ${none} --ending ${ending}`;
+}
+
+/** Removes what goes by the name of a robot that has no time to end in order. */
+function removeFiles(name: string): void {
+  for (const file of readdirSync('/dev/shm')) if (file.includes(name)) rmSync(join('/dev/shm', file), { force: true });
 }
 
 /** Mappings go when their buffers are collected; some are always in use still. */

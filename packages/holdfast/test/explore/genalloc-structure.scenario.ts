@@ -432,7 +432,7 @@ function twoAdd(name: string, starts: readonly [number, number], outcomes: reado
       adder: ({ pool }, sim) => {
         const words = new Int32Array(pool);
         const chunk = { start: BigInt(starts[sim.copy]!), size: 3, phys: 0n, owner: sim.copy, state: L.ONLINE };
-        return outcome(() => underLock(words, 'addOwner', () => addChunk(words, 0, false, chunk), 2));
+        return outcome(() => underLock({ words }, 'addOwner', () => addChunk(words, 0, false, chunk), 2));
       },
     },
     copies: { adder: 2 },

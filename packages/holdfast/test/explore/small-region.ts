@@ -260,7 +260,7 @@ export class SmallRegion {
    */
   checkIdle(ctl: SharedArrayBuffer): void {
     const memory = this.look(ctl);
-    const { words, frames, maps, participants, sections, pool } = memory.parts;
+    const { words, frames, maps, participants, sections } = memory.parts;
     assert.deepEqual([words[H_GATE], words[H_REGISTRY]], [0, 0], 'gate and registry are open');
     for (const slot of participants.used()) assert.equal(sections.isInside(slot), false, `slot ${slot} is outside`);
     for (const map of maps) assert.equal(memory.isMapped(map), false, `nobody has map ${map.number} under its views`);
@@ -278,13 +278,7 @@ export class SmallRegion {
       assert.equal(words[this.parcelAt(entry) + P_STATE], P_EMPTY, `parcel ${entry} is none`);
     }
     checkRest(words.subarray(this.layout.pool, this.layout.frames), []);
-    pool.forEachChunk(({ owner, state, start, size }) => {
-      const map = alive.find(({ number }) => number === owner - 1);
-      assert.equal(state === 'online', map !== undefined, `the chunk of map ${owner - 1} is ${state}`);
-      const isWithin =
-        map !== undefined && memory.covers(map, start / PAGE_BYTES) && size <= PAGE_BYTES * memory.get(map, M.M_COUNT);
-      assert.ok(state !== 'online' || isWithin, `the chunk at ${start} is of map ${owner - 1}`);
-    });
+    this.checkRoom(ctl);
     for (let page = 0; page < frames.count; page++) {
       const { state, map, holders, resident, inFlight } = frames.describe(page);
       const owner = alive.find((one) => page >= memory.get(one, M.M_FIRST) && page < endOf(memory.parts, one));
@@ -293,6 +287,19 @@ export class SmallRegion {
       if (!resident) assert.equal(state, owner === undefined ? 'none' : 'free', `page ${page}`);
       if (owner !== undefined) assert.equal(map, owner.number, `the map of page ${page}`);
     }
+  }
+
+  /** Checks that the pool gives the pages of the living maps, and no others. */
+  checkRoom(ctl: SharedArrayBuffer): void {
+    const memory = this.look(ctl);
+    const { maps, pool } = memory.parts;
+    pool.forEachChunk(({ owner, state, start, size }) => {
+      const map = maps.find(({ number }) => number === owner - 1)!;
+      const isLive = memory.state(map) === M.M_LIVE;
+      assert.equal(state === 'online', isLive, `the chunk of map ${map.number} is ${state}`);
+      const isWithin = memory.covers(map, start / PAGE_BYTES) && size <= PAGE_BYTES * memory.get(map, M.M_COUNT);
+      assert.ok(!isLive || isWithin, `the chunk at ${start} is of map ${map.number}`);
+    });
   }
 
   /** Index of an entry of the table of parcels. */

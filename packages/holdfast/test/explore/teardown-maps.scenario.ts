@@ -4,10 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { type Sim, scenario } from '@holdfast/explore';
+import { prepareMap } from '../../src/memremap/make-map.ts';
 import type { MapWords } from '../../src/memremap/memory.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
+import { closeRoom } from '../../src/memremap/room.ts';
 import { teardownSync } from '../../src/memremap/teardown.ts';
-import { mapPages, outcome, type Seat, SmallRegion } from './small-region.ts';
+import { mapPages, outcome, type Seat, SmallRegion, spec } from './small-region.ts';
 
 const twoPages = new SmallRegion({ seats: ['driver', 'user'], maps: 2, pages: 2 });
 const onePage = new SmallRegion({ seats: ['driver', 'user'], maps: 2, pages: 1 });
@@ -183,6 +185,66 @@ function make({ memory }: Seat, first: number, count: number): string {
     return 'made';
   });
 }
+
+export const publish = scenario({
+  ...shape(onePage, { pool: true }),
+  name: 'teardown-maps: X5 a map is torn down at any moment of its publication, and another is made of its pages: that gives none before it is there',
+  bound:
+    '2 threads: the publication of a map; a teardown that gives up where it would wait, and the making of another, not published; 1 page',
+  setup: ({ ctl }: Space): undefined => {
+    onePage.format(ctl);
+  },
+  threads: {
+    driver: ({ ctl }, sim) => {
+      const { publish } = prepareMap(onePage.sit(ctl, sim).memory, spec(0, 1, true), 1);
+      sim.spawn('user');
+      return outcome(() => {
+        publish();
+        return 'published';
+      });
+    },
+    user: ({ ctl }, sim) => {
+      const { memory, holds, maps } = onePage.sit(ctl, sim);
+      return outcome(() => {
+        teardownSync(memory, holds, [maps[0]!], {}, { timeoutMs: 0 });
+        prepareMap(memory, spec(0, 1, true), 1);
+        return 'another';
+      });
+    },
+  },
+  spawned: ['user'],
+  end: ({ ctl, results }) => {
+    assert.equal(results['driver'], 'published');
+    assert.match(String(results['user']), /another|ENODEV|EBUSY/);
+    onePage.checkRoom(ctl);
+  },
+  options: WHOLE,
+});
+
+export const publishAndKill = scenario({
+  ...shape(onePage, { pool: true }),
+  name: 'teardown-maps: X5 a map is killed at any moment of its publication: it gives no pages any more',
+  bound: '2 threads: the publication of a map; the room of one that is live is closed, and it is killed; 1 page',
+  setup: ({ ctl }: Space): undefined => {
+    onePage.format(ctl);
+  },
+  threads: {
+    driver: ({ ctl }, sim) => {
+      const { publish } = prepareMap(onePage.sit(ctl, sim).memory, spec(0, 1, true), 1);
+      sim.spawn('user');
+      publish();
+    },
+    user: ({ ctl }, sim) => {
+      const { memory, maps } = onePage.sit(ctl, sim);
+      const map = maps[0]!;
+      if (!memory.isLive(map)) return false;
+      return closeRoom(memory, map, () => memory.advance(map, M.M_LIVE, M.M_KILLED));
+    },
+  },
+  spawned: ['user'],
+  end: ({ ctl }) => onePage.checkRoom(ctl),
+  options: WHOLE,
+});
 
 export const afterPageFree = scenario({
   ...shape(onePage, { generations: true }),

@@ -1,6 +1,7 @@
 /** What is required beyond the kernel, as far as one thread can see it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { isHoldfastError } from '../../src/errors.ts';
 import { dmaAlloc, firstFitAlign, firstFitOrderAlign, fixedAlloc, GenPool } from '../../src/genalloc/index.ts';
 import { attached, checkSound, drain, poolOf } from './support.ts';
 
@@ -230,6 +231,25 @@ describe('chunks retire', () => {
       pool.retire(0x1000);
       pool.removeChunk(0x1000);
     }
+  });
+
+  test('a chunk is reinstated unless that is not due any more, which is decided with the chunks locked', () => {
+    const pool = GenPool.create({ order: 0, chunks: 1, granules: 16 });
+    pool.addOwner({ virt: 0, size: 16, retired: true });
+    let isLocked = false;
+    const isDue = (answer: boolean) => () => {
+      const other = GenPool.attach(pool.buffer, pool.byteOffset);
+      try {
+        other.retire(0);
+      } catch (error) {
+        isLocked = isHoldfastError(error, 'EBUSY');
+      }
+      return answer;
+    };
+    assert.deepEqual([pool.reinstate(0, isDue(false)), isLocked, pool.alloc(1)], [false, true, -1]);
+    assert.deepEqual([pool.reinstate(0, isDue(true)), pool.alloc(1)], [true, 0]);
+    assert.throws(() => pool.reinstate(0, 'yes' as never), { code: 'EINVAL' });
+    assert.throws(() => GenPool.attach(pool.buffer, pool.byteOffset, { pause: 1 as never }), { code: 'EINVAL' });
   });
 
   test('a chunk can be reinstated, in its old place', () => {

@@ -44,6 +44,8 @@ test('a run with a fixed seed: processes and threads die, and nothing is lost', 
   t.diagnostic(`${report.rounds} rounds, ${report.kills} deaths, ${report.operations} operations`);
   assert.deepEqual(report.failure, undefined);
   assert.ok(report.ok && report.rounds === 2 && report.kills >= 20 && report.checks > 100);
+  const undone = Object.entries(report.done).filter(([, times]) => times === 0);
+  assert.deepEqual(undone, [], 'operations that were always refused');
   assert.deepEqual(left(), []);
 });
 

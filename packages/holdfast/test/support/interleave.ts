@@ -26,8 +26,8 @@ const OPERATIONS = [
   'waitAsync',
 ] as const;
 
-/** More steps than any actor should need: one that spins while B cannot go on would never end. */
-const STEPS_MAX = 100_000;
+/** More steps than any actor should need, of which 100,000 are looks at the lock of a pool: one that spins for ever would never end. */
+const STEPS_MAX = 300_000;
 
 /**
  * Runs `actor`, and calls `before` right before each of its atomic operations, which are counted from 0. What `before` does

@@ -118,6 +118,11 @@ Examples:
 
     using interrupt = new Interrupt();
     const { signal } = interrupt;
+    // A second one does not wait for the end of the round. On the way out the files go.
+    signal.addEventListener('abort', () => {
+      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+        process.once(name, () => process.exit(interrupt.exitCode));
+    });
     try {
       const reports =
         jobs === 1
@@ -183,6 +188,8 @@ async function runJobs(
   { coverage, signal }: { coverage: string | undefined; signal: AbortSignal },
 ): Promise<RobotReport[]> {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-robots-'));
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  process.on('exit', remove);
   const files = Array.from({ length: jobs }, (_, job) => join(directory, `${job}.json`));
   const kept = withoutOptions(args, ['--jobs', '--seed', '--coverage'], ['--json', '--points']);
   const stop = new AbortController();
@@ -207,7 +214,8 @@ async function runJobs(
     if (coverage !== undefined) add(files, coverage);
     return reports;
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    remove();
+    process.off('exit', remove);
   }
 }
 
