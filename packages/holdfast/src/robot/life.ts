@@ -111,15 +111,18 @@ function towards(board: Board, actor: Actor, target: number, random: Random): nu
   return suitable(actor, board, random);
 }
 
-/** A point where few have died; one that nobody is known to pass, now and then. */
+/** A point where few have died: the one with the fewest, now and then; any where too few have; or the best of some. */
 function rarest({ points, passed, kills, tooFew }: Board, random: Random): number {
-  let best = random.below(points);
-  // Of those where too few have died any; and else the best of some.
   const first = random.below(points);
+  const isLeast = random.chance(3);
+  let least = first;
   for (let i = 0; i < points; i++) {
     const point = (first + i) % points;
-    if (kills[point]! < tooFew[0]! && random.chance(2)) return point;
+    if (kills[point]! < kills[least]!) least = point;
+    if (!isLeast && kills[point]! < tooFew[0]! && random.chance(2)) return point;
   }
+  if (isLeast) return least;
+  let best = first;
   for (let picks = 0; picks < PICKS; picks++) {
     const other = random.below(points);
     if (Atomics.load(passed, other) === 0) continue;
