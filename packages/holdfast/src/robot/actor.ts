@@ -67,6 +67,8 @@ const HELD_MAX = 6;
 const MAP_PAGES_MAX = 24;
 /** Steps of making a map that may fail. */
 const STEPS: readonly MapStep[] = ['descriptors', 'reference', 'room', 'content', 'publish'];
+/** Where in the mail blocks are named that are just being put. */
+const FREED = 0;
 const PAGE_BITS = 10;
 const GENERATION_MASK = 0xfffff;
 const SERIAL_MASK = 0x3fffff;
@@ -220,7 +222,7 @@ export class Actor {
         return;
       case 'hold':
       case 'hold of a map': {
-        const word = Atomics.load(side.mail, random.below(MAIL)) - 1;
+        const word = Atomics.load(side.mail, random.chance(3) ? FREED : random.below(MAIL)) - 1;
         if (word < 0 || this.#makeRoom(side)) return;
         const page = word & ((1 << PAGE_BITS) - 1);
         holds.push(
@@ -398,10 +400,7 @@ export class Actor {
     const { page, generation } = hold.handle;
     wordsOf(hold).fill(patternOf(page, generation));
     side.holds.push(hold);
-    // The block is whole before its handle can be found.
-    if (page < 1 << PAGE_BITS && generation <= GENERATION_MASK) {
-      Atomics.store(side.mail, this.#random.below(MAIL), ((generation << PAGE_BITS) | page) + 1);
-    }
+    this.#tell(side, hold, this.#random.below(MAIL));
   }
 
   #allocEach(side: Side, pages: number): void {
@@ -553,7 +552,15 @@ export class Actor {
     holds[at] = holds[holds.length - 1]!;
     holds.pop();
     this.#check(side, hold);
+    // Others try to have it in the very moment in which it is freed.
+    if (this.#random.chance(4)) this.#tell(side, hold, FREED);
     hold.put();
+  }
+
+  /** Lets others find the block. It is whole before its handle can be found. */
+  #tell(side: Side, { handle: { page, generation } }: Hold, where: number): void {
+    if (page >= 1 << PAGE_BITS || generation > GENERATION_MASK) return;
+    Atomics.store(side.mail, where, ((generation << PAGE_BITS) | page) + 1);
   }
 
   #checked(side: Side, hold: Hold): Hold {

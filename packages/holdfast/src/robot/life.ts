@@ -20,9 +20,11 @@ const HELP_EVERY = 6;
 const PICKS = 6;
 /** Of so many deaths at a point one is wanted wherever participants come by; the others where few have died. */
 const KNOWN_EVERY = 5;
-/** Of so many operations of a life that is not to die at a point, one stands still at a point, for up to so many ms. */
+/** Who is not to die at a point stands still at one now and then, for up to so many ms: from one of so many operations on it aims at it. */
 const STALL_EVERY = 8;
 const STALL_MS = 3;
+/** Who does not come by where it is to stand still aims at another one after so many operations. */
+const AIM_EVERY = 30;
 /** A race at a point is met by others who stand still so many points around it. */
 const STALL_AROUND = 4;
 
@@ -80,20 +82,27 @@ export function liveAndDie(
 /** Lives until all come to rest, or it has done enough; somebody else may end it. Now and then it stands still. */
 export function live(actor: Actor, board: Board, random: Random, operations: number): void {
   actor.step(ATTACH);
+  let near: number | undefined;
+  const stall = (): void => {
+    near = undefined;
+    Atomics.wait(nowhere, 0, 0, random.below(STALL_MS * 1000) / 1000);
+  };
   for (let i = operations; i > 0 && isGoingOn(board) && !actor.isDone; i--) {
-    if (random.chance(STALL_EVERY)) stall(actor, board, random);
-    else actor.step(suitable(actor, board, random));
+    if (random.chance(near === undefined ? STALL_EVERY : AIM_EVERY)) {
+      near = nearRare(board, random);
+      arm(near, 1, stall);
+    }
+    const isAiming = near !== undefined && random.chance(2);
+    actor.step(isAiming ? towards(board, actor, near!, random) : suitable(actor, board, random));
   }
+  disarm();
   if (board.phase !== REST) actor.step(LEAVE);
 }
 
-/** An operation in which the thread stands still near a point where few have died, so that others find it in the middle of something. */
-function stall(actor: Actor, board: Board, random: Random): void {
-  const around = rarest(board, random) + random.below(2 * STALL_AROUND + 1) - STALL_AROUND;
-  const near = Math.min(Math.max(around, 0), board.points - 1);
-  arm(near, 1, () => void Atomics.wait(nowhere, 0, 0, random.below(STALL_MS * 1000) / 1000));
-  actor.step(towards(board, actor, near, random));
-  disarm();
+/** A point close to one where few have died: whoever stands still there is found by others in the middle of something. */
+function nearRare(board: Board, random: Random): number {
+  const near = rarest(board, random) + random.below(2 * STALL_AROUND + 1) - STALL_AROUND;
+  return Math.min(Math.max(near, 0), board.points - 1);
 }
 
 const nowhere = new Int32Array(new SharedArrayBuffer(4));
