@@ -69,6 +69,7 @@ const MAP_PAGES_MAX = 24;
 const STEPS: readonly MapStep[] = ['descriptors', 'reference', 'room', 'content', 'publish'];
 /** Where in the mail blocks are named that are just being put. */
 const FREED = 0;
+const CHASES = 20;
 const PAGE_BITS = 10;
 const GENERATION_MASK = 0xfffff;
 const SERIAL_MASK = 0x3fffff;
@@ -222,15 +223,9 @@ export class Actor {
         return;
       case 'hold':
       case 'hold of a map': {
-        const word = Atomics.load(side.mail, random.chance(3) ? FREED : random.below(MAIL)) - 1;
-        if (word < 0 || this.#makeRoom(side)) return;
-        const page = word & ((1 << PAGE_BITS) - 1);
-        holds.push(
-          this.#checked(
-            side,
-            region.hold({ region: region.id.slice(0, 8), page, generation: word >>> PAGE_BITS, size: 0 }),
-          ),
-        );
+        if (this.#makeRoom(side)) return;
+        if (random.chance(3)) this.#chase(side);
+        else this.#holdFrom(side, random.below(MAIL));
         return;
       }
       case 'hold again':
@@ -401,6 +396,28 @@ export class Actor {
     wordsOf(hold).fill(patternOf(page, generation));
     side.holds.push(hold);
     this.#tell(side, hold, this.#random.below(MAIL));
+  }
+
+  /** Holds a block by a handle from the mail. */
+  #holdFrom(side: Side, where: number): void {
+    const word = Atomics.load(side.mail, where) - 1;
+    if (word < 0) return;
+    const page = word & ((1 << PAGE_BITS) - 1);
+    const { region, holds } = side;
+    const handle = { region: region.id.slice(0, 8), page, generation: word >>> PAGE_BITS, size: 0 };
+    holds.push(this.#checked(side, region.hold(handle)));
+  }
+
+  /** Tries to have blocks that are just being put. */
+  #chase(side: Side): void {
+    for (let tries = CHASES; ; tries--) {
+      try {
+        this.#holdFrom(side, FREED);
+        return;
+      } catch (error) {
+        if (tries === 1 || !isHoldfastError(error, 'ESTALE')) throw error;
+      }
+    }
   }
 
   #allocEach(side: Side, pages: number): void {

@@ -20,7 +20,7 @@ const HELP_EVERY = 6;
 const PICKS = 6;
 /** Of so many deaths at a point one is wanted wherever participants come by; the others where few have died. */
 const KNOWN_EVERY = 5;
-/** Who is not to die at a point stands still at one now and then, for up to so many ms: from one of so many operations on it aims at it. */
+/** Who is not to die yet stands still at a point now and then, for up to so many ms: from one of so many operations on it aims at it. */
 const STALL_EVERY = 8;
 const STALL_MS = 3;
 /** Who does not come by where it is to stand still aims at another one after so many operations. */
@@ -65,7 +65,7 @@ export function liveAndDie(
   if (isAtStart) arm(target, passing, die);
   actor.step(ATTACH);
   disarm();
-  for (let i = random.below(operations); i > 0 && isGoingOn(board); i--) actor.step(suitable(actor, board, random));
+  work(actor, board, random, random.below(operations));
   // Now that it has something to lose.
   arm(target, passing, die);
   for (let tries = 0; tries < TRIES_MAX && isGoingOn(board) && !actor.isDone; tries++) {
@@ -79,9 +79,15 @@ export function liveAndDie(
   disarm();
 }
 
-/** Lives until all come to rest, or it has done enough; somebody else may end it. Now and then it stands still. */
+/** Lives until all come to rest, or it has done enough; somebody else may end it. */
 export function live(actor: Actor, board: Board, random: Random, operations: number): void {
   actor.step(ATTACH);
+  work(actor, board, random, operations);
+  if (board.phase !== REST) actor.step(LEAVE);
+}
+
+/** Operates, and stands still now and then. */
+function work(actor: Actor, board: Board, random: Random, operations: number): void {
   let near: number | undefined;
   const stall = (): void => {
     near = undefined;
@@ -96,7 +102,6 @@ export function live(actor: Actor, board: Board, random: Random, operations: num
     actor.step(isAiming ? towards(board, actor, near!, random) : suitable(actor, board, random));
   }
   disarm();
-  if (board.phase !== REST) actor.step(LEAVE);
 }
 
 /** A point close to one where few have died: whoever stands still there is found by others in the middle of something. */
