@@ -203,16 +203,29 @@ export class GenPool<A extends Address = number> {
     return this.#setState('retire', addr, RETIRED);
   }
 
+  /** Takes a retired chunk back into use, in its old place in the order. @returns false when it was in use. @throws as {@link retire} */
+  reinstate(addr: Address): boolean {
+    return this.#setState('reinstate', addr, ONLINE);
+  }
+
   /**
-   * Takes a retired chunk back into use, in its old place in the order.
+   * As {@link retire}, all chunks of an owner in one step: nobody else changes a chunk before it is over.
    *
-   * @param isDue asked with the chunks locked, so that no `retire` comes between the answer and what is done; default: it is
-   * @returns false when it was in use, or is not to be
-   * @throws as {@link retire}
+   * @param then called at the end of that step: what must be true as soon as they give no blocks
+   * @throws EBUSY as {@link addOwner}; EINVAL; what `then` throws
    */
-  reinstate(addr: Address, isDue: () => boolean = () => true): boolean {
-    if (typeof isDue !== 'function') throw invalid('reinstate', 'a function as isDue', isDue);
-    return this.#setState('reinstate', addr, ONLINE, isDue);
+  retireOwner(owner: number, then: () => void = () => {}): void {
+    this.#setStates('retireOwner', owner, RETIRED, () => true, then);
+  }
+
+  /**
+   * As {@link reinstate}, all chunks of an owner in one step: nobody else changes a chunk before it is over.
+   *
+   * @param isDue asked at the beginning of that step; false: nothing is done. Default: it is due
+   * @throws as {@link retireOwner}
+   */
+  reinstateOwner(owner: number, isDue: () => boolean = () => true): void {
+    this.#setStates('reinstateOwner', owner, ONLINE, isDue, () => {});
   }
 
   /**
@@ -499,14 +512,29 @@ export class GenPool<A extends Address = number> {
     return typeof bytes === 'number' ? bytes % this.granule === 0 : bytes % BigInt(this.granule) === 0n;
   }
 
-  #setState(operation: string, addr: Address, state: number, isDue?: () => boolean): boolean {
-    const { words } = this.#picture;
-    return underLock(this.#picture, operation, () => {
-      if (isDue?.() === false) return false;
-      const chunk = this.#picture.chunkAt(operation, addr);
+  #setState(operation: string, addr: Address, state: number): boolean {
+    const picture = this.#picture;
+    return underLock(picture, operation, () => {
+      const chunk = picture.chunkAt(operation, addr);
       if (chunk.state === state) return false;
-      setState(words, chunk, state);
+      setState(picture.words, chunk, state);
       return true;
+    });
+  }
+
+  #setStates(operation: string, owner: number, state: number, isDue: () => boolean, then: () => void): void {
+    checkInteger(operation, 'owner', owner, -(2 ** 31), 2 ** 32 - 1);
+    for (const one of [isDue, then]) if (typeof one !== 'function') throw invalid(operation, 'a function', one);
+    const picture = this.#picture;
+    // Others wait while we have the lock: most of the time nothing is left to look at then.
+    picture.look(operation);
+    underLock(picture, operation, () => {
+      if (!isDue()) return;
+      picture.look(operation);
+      for (const chunk of picture.chunks) {
+        if (chunk.owner === (owner | 0) && chunk.state !== state) setState(picture.words, chunk, state);
+      }
+      then();
     });
   }
 

@@ -18,6 +18,7 @@ import { finishUndoing } from './make-map.ts';
 import { type MapWords, Memory, type MemoryParts, stampWords } from './memory.ts';
 import type { Death } from './obituaries.ts';
 import { type ParcelInfo, Parcels } from './parcels.ts';
+import { stuckSwitch } from './patience.ts';
 import {
   M_DRAINED,
   M_DRAINED_AT,
@@ -106,13 +107,6 @@ function poolOf(
 /** Looks at a change of a count that somebody else has begun: at once, then a millisecond apart, a second in all. It takes microseconds. */
 const SWITCH_SPINS = 100;
 const SWITCH_LOOKS = 1100;
-
-function stuckSwitch(number: number): HoldfastError {
-  return new HoldfastError(
-    'ETIMEDOUT',
-    `somebody has begun to change how the references of map ${number} are counted, and does not end; if no process of the region is stopped it is damaged: "holdfast check --repair" puts that right`,
-  );
-}
 
 /**
  * The shared state of the region whose control block is `words`, for a participant or a mere onlooker.

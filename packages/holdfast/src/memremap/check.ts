@@ -18,7 +18,6 @@
 import {
   ACTIVE,
   BURIED,
-  DEATH,
   EMPTY,
   HELD,
   LEAVING,
@@ -106,7 +105,7 @@ export class Examination {
   readonly findings: Finding[] = [];
   /** Findings beyond the most that are kept. */
   #left = 0;
-  readonly #last: [index: number, value: number][] = [];
+  readonly #last: [index: number, seen: number, value: number][] = [];
   /** Slots in use by the living, and by the dead. */
   readonly alive = new Set<number>();
   readonly dead = new Set<number>();
@@ -144,7 +143,7 @@ export class Examination {
    * what is still there of the old one would be the new one's.
    */
   putLast(index: number, value: number): void {
-    this.#last.push([index, value]);
+    this.#last.push([index, this.words[index]!, value]);
   }
 
   has(flag: number): boolean {
@@ -168,6 +167,8 @@ export class Examination {
     if (word === 0 || this.alive.has(word - 1)) return undefined;
     const { slots } = this.checked.geometry;
     if (word < 1 || word > slots) return `nobody (${word})`;
+    // It may have joined since: that, and the lock of the table, wait for no gate.
+    if (this.options.self !== undefined && this.options.isAlive(word - 1)) return undefined;
     return this.dead.has(word - 1) ? `participant ${word - 1}, which is dead` : `slot ${word - 1}, which is empty`;
   }
 
@@ -180,7 +181,7 @@ export class Examination {
     if (this.isQuiet) dropLostParcels(this);
     examineReferences(this);
     examinePool(this);
-    for (const [index, value] of this.#last) this.put(index, value);
+    for (const [index, seen, value] of this.#last) Atomics.compareExchange(this.words, index, seen, value);
     finish(this);
     if (this.#left > 0) {
       const what = `${this.#left} more findings are not told`;
@@ -200,8 +201,10 @@ export function checkRegion(words: Int32Array, checked: Checked, options: CheckO
   return new Examination(words, checked, options).run();
 }
 
-/** Whether somebody alive is in the middle of an operation. */
+/** Whether somebody alive is in the middle of an operation, or of a recovery. */
 export function isBusy(words: Int32Array, { geometry, layout }: Checked, isAlive: (slot: number) => boolean): boolean {
+  const recoverer = Atomics.load(words, H.H_GATE) - 1;
+  if (recoverer >= 0 && recoverer < geometry.slots && isAlive(recoverer)) return true;
   for (let slot = 0; slot < geometry.slots; slot++) {
     const isInside = (Atomics.load(words, layout.sections + slot * LINE_WORDS) & 1) !== 0;
     const isUsed = Atomics.load(words, layout.participants + slot * RECORD_WORDS + LIFE) !== EMPTY;
@@ -259,11 +262,6 @@ function examineRecord(exam: Examination, slot: number, record: number): void {
   if (exam.get(record + LIVES) === 0) {
     exam.tell('LIVES', 'damage', where, 'its life has no number, so nothing can be sent to it', 'set to 1');
     exam.put(record + LIVES, 1);
-  }
-  const death = exam.get(record + DEATH);
-  if (death !== 0) {
-    exam.tell('DEATH', 'damage', where, `it lives, and its death has number ${death}`, 'set to 0');
-    exam.put(record + DEATH, 0);
   }
   const note = exam.checked.layout.sections + slot * LINE_WORDS + NOTE;
   const operation = exam.get(note) & 0x7fff_ffff;

@@ -31,7 +31,7 @@ export interface ContentSpec {
 /** A map that is set up and not published: one of the two ends it. */
 export interface Making {
   readonly map: MapWords;
-  /** Lets everybody see it. @throws EBUSY when a participant that stands still keeps the pool's lock: it is seen, but gives no pages */
+  /** Lets everybody see it. @throws ENODEV when this thread has left; EBUSY when a participant that stands still keeps the pool's lock: it is seen, but gives no pages */
   publish(): void;
   /** Leaves nothing of it. @throws what stands in the way; it is tried again before this participant makes a map, and when it leaves */
   undo(): void;
@@ -73,38 +73,52 @@ export function prepareMap(
   onStep?: (step: MapStep) => void,
 ): Making {
   const { frames } = memory.parts;
-  const undos: (() => void)[] = [];
+  const undos: (() => boolean)[] = [];
   // CRASH: a step that cannot be undone (somebody stands still and keeps the pool's lock) leaves the map reserved, in our name, with all
   // that is below it. Nobody takes its record, or its pages, before it is undone: by us, or by recovery when we have left, or died.
-  const undo = (): void => {
-    memory.toUndo.add(undo);
+  const undo = (isPatient: boolean): void => {
+    memory.toUndo.add(again);
     for (let step = undos.at(-1); step !== undefined; step = undos.at(-1)) {
-      step();
+      if (!(isPatient ? tryPatiently(memory, step) : step())) {
+        const why = 'somebody keeps the lock of the pool and does not go on';
+        throw new HoldfastError('EBUSY', `a map that could not be made stays reserved: ${why}; is a process stopped?`);
+      }
       undos.pop();
     }
-    memory.toUndo.delete(undo);
+    memory.toUndo.delete(again);
   };
+  const again = (): void => undo(false);
   finishUndoing(memory);
   try {
     onStep?.('reserve');
     const map = reserveMap(memory, content === undefined ? spec : { ...spec, kind: spec.kind | CONTENT });
-    undos.push(() => cancelMap(memory, map));
+    const life = memory.get(map, M.M_LIFE);
+    // LIFE: asked inside the section of each step. The record may have become another map's: a repair has given ours up; or what is to be
+    // undone was undone meanwhile, by a making in a callback that hears of a death.
+    const isOurs = (): boolean =>
+      memory.state(map) === M.M_RESERVED &&
+      memory.get(map, M.M_MAKER) === memory.slot + 1 &&
+      memory.get(map, M.M_LIFE) === life;
+    const undoBy = (step: () => void): void => {
+      undos.push(() => {
+        memory.inside(() => isOurs() && step(), OP_CHANGE_MAP);
+        return true;
+      });
+    };
+    undoBy(() => cancelMap(memory, map));
     const first = firstUsable(memory.parts, map);
     const end = endOf(memory.parts, map);
 
     onStep?.('descriptors');
-    undos.push(() => memory.inside(() => frames.unmap(first, end - first), OP_CHANGE_MAP));
+    undoBy(() => frames.unmap(first, end - first));
     memory.inside(() => frames.map(first, end - first, map.number), OP_CHANGE_MAP);
 
     onStep?.('reference');
-    undos.push(() => memory.inside(() => map.ref.exit(), OP_CHANGE_MAP));
+    undoBy(() => map.ref.exit());
     memory.inside(() => map.ref.initialize(ALLOW_REINIT), OP_CHANGE_MAP);
 
     onStep?.('room');
-    undos.push(() => {
-      if (tryPatiently(memory, () => removeRoom(memory, map))) return;
-      throw new HoldfastError('EBUSY', 'pages of the map stay in the pool: somebody keeps its lock and does not go on');
-    });
+    undos.push(() => removeRoom(memory, map, isOurs));
     if ((spec.kind & POOLED) !== 0) addRoom(memory, map, chunkPages);
 
     onStep?.('content');
@@ -113,17 +127,21 @@ export function prepareMap(
     return {
       map,
       publish: () => {
+        memory.checkOpen();
         // ORDER: everything above before LIVE; whoever sees LIVE may use the pages. The room after it: see room.ts.
-        openRoom(memory, map, () => memory.set(map, M.M_STATE, M.M_LIVE));
+        openRoom(memory, map, () => memory.advance(map, M.M_RESERVED, M.M_LIVE));
       },
-      undo,
+      undo: () => undo(true),
     };
   } catch (error) {
-    throw undone(error, undo);
+    throw undone(error, () => undo(true));
   }
 }
 
-/** Tries again to undo what this participant could not undo before: it would be in the way of what it makes, and of its leaving. */
+/**
+ * Tries again to undo what this participant could not undo before: it would be in the way of what it makes, and of its leaving. Does not
+ * wait for what is in the way.
+ */
 export function finishUndoing(memory: Memory): void {
   for (const undo of [...memory.toUndo]) {
     try {

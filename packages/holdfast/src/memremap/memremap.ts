@@ -242,10 +242,16 @@ export async function memremapPages(device: Device, attachment: Attachment, opti
     ]);
   }
   // All together at the end: what can be seen of the one must not go because another could not be made.
+  const errors: unknown[] = [];
   for (const { map, publish } of makings) {
     if (ops?.pageFree !== undefined) holds.onPageFree(map, ops.pageFree);
-    publish();
+    try {
+      publish();
+    } catch (error) {
+      errors.push(error);
+    }
   }
+  if (errors.length > 0) throw errors[0];
   return pgmap;
 }
 

@@ -55,10 +55,10 @@ export function noteInside({ sections }: MemoryParts, dead: readonly number[]): 
 
 /** What `slot`, which is dead, was in the middle of: a number for the record, 0 for nothing. */
 function doingOf(parts: MemoryParts, slot: number, gateBefore: number): number {
-  const { words, gate, registry, maps, participants, sections } = parts;
+  const { words, registry, maps, participants, sections } = parts;
   const short = sections.noteOf(slot);
   const isOwn = (index: number): boolean => Atomics.load(words, index) === slot + 1;
-  if (gateBefore === slot + 1 || isOwn(gate)) return 1;
+  if (gateBefore === slot + 1) return 1;
   if (maps.some((map) => isOwn(map.record + M.M_DRIVER))) return 2;
   const isMaking = ({ record }: { record: number }): boolean =>
     isOwn(record + M.M_MAKER) && Atomics.load(words, record + M.M_STATE) === M.M_RESERVED;

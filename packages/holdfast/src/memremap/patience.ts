@@ -3,6 +3,7 @@
  *
  * Kernel counterpart: none; there nobody dies inside a lock.
  */
+import { HoldfastError } from '../errors.ts';
 import { wait } from '../sync/wait.ts';
 import type { Memory } from './memory.ts';
 
@@ -27,4 +28,12 @@ export function tryPatiently(memory: Memory, attempt: () => boolean): boolean {
     // ORDER: who reaps counts an event afterwards, so that none between the attempt and here is slept through.
     if (looks > 0) wait(words, event, seen, LOOK_MS);
   }
+}
+
+/** A change of how references are counted, which somebody has begun, and which is not ended. */
+export function stuckSwitch(number: number): HoldfastError {
+  return new HoldfastError(
+    'ETIMEDOUT',
+    `somebody has begun to change how the references of map ${number} are counted, and does not end; if no process of the region is stopped it is damaged: "holdfast check --repair" puts that right`,
+  );
 }

@@ -46,34 +46,25 @@ export function addRoom(memory: Memory, map: MapWords, chunkPages: number): void
  * @param mark sets the map LIVE. From then on anybody may tear it down, and make another one in its record, of its pages
  */
 export function openRoom(memory: Memory, map: MapWords, mark: () => void): void {
-  const { pool } = memory.parts;
-  const chunks = chunksOf(memory, map);
   const life = memory.get(map, M.M_LIFE);
   mark();
+  // LIFE: seen LIVE inside a section, it is this map until the section ends. ORDER: looked at with the pool's lock (pairs with
+  // `closeRoom`): who kills it comes after us, or we see the mark.
   const isThere = (): boolean => memory.state(map) === M.M_LIVE && memory.get(map, M.M_LIFE) === life;
-  for (const chunk of chunks) {
-    changed(memory, () => {
-      // LIFE: seen LIVE inside a section, it is this map until the section ends.
-      pool.reinstate(chunk, isThere);
-    });
-  }
+  if (isPooled(memory, map)) changed(memory, () => memory.parts.pool.reinstateOwner(map.number + 1, isThere));
 }
 
 /**
  * Takes the chunks of the map out of use: no new block, blocks that are out can be freed.
  *
- * @param mark what is done in the same section: the mark KILLED. A recovery between the two would open the room of a map that it
- *             finds LIVE
- * @returns false when somebody keeps the pool's lock: again a moment later, or once the dead were reaped
+ * @param mark what is done in the same step: the mark KILLED. A recovery, or an `openRoom`, between the two would open the room of a map
+ *             that it finds LIVE
+ * @returns false when somebody keeps the pool's lock, and nothing was done: again a moment later, or once the dead were reaped
  */
 export function closeRoom(memory: Memory, map: MapWords, mark: () => void): boolean {
-  const { pool } = memory.parts;
-  const chunks = chunksOf(memory, map);
   return tryChange(memory, () => {
-    for (const chunk of chunks) pool.retire(chunk);
-    mark();
-    // ORDER: the mark, then once more: who opens the room looks for the mark with the pool's lock, which each of these takes.
-    for (const chunk of chunks) pool.retire(chunk);
+    if (isPooled(memory, map)) memory.parts.pool.retireOwner(map.number + 1, mark);
+    else mark();
     return true;
   });
 }
@@ -81,16 +72,17 @@ export function closeRoom(memory: Memory, map: MapWords, mark: () => void): bool
 /**
  * Takes the chunks of a drained map from the pool.
  *
+ * @param isDue asked in the same section; false: there is nothing to do any more
  * @returns false when one is still in use, since somebody died between taking pages and saying so; or when somebody keeps the pool's
  *          lock: again once the dead were reaped
  */
-export function removeRoom(memory: Memory, map: MapWords): boolean {
+export function removeRoom(memory: Memory, map: MapWords, isDue: () => boolean = () => true): boolean {
   const { pool } = memory.parts;
   const remove = (chunk: number): boolean => {
     pool.retire(chunk);
     return pool.removeChunk(chunk);
   };
-  return chunksOf(memory, map).every((chunk) => tryChange(memory, () => remove(chunk)));
+  return tryChange(memory, () => !isDue() || chunksOf(memory, map).every(remove));
 }
 
 /**
@@ -113,8 +105,12 @@ export function repairRoom({ words, pool, maps }: MemoryParts, undone: readonly 
   }
 }
 
+function isPooled(memory: Memory, map: MapWords): boolean {
+  return (memory.get(map, M.M_KIND) & POOLED) !== 0;
+}
+
 function chunksOf(memory: Memory, map: MapWords): number[] {
-  if ((memory.get(map, M.M_KIND) & POOLED) === 0) return [];
+  if (!isPooled(memory, map)) return [];
   const starts: number[] = [];
   memory.parts.pool.forEachChunk(({ start, owner }) => {
     if (owner === map.number + 1) starts.push(start);

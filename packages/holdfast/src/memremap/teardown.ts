@@ -33,7 +33,7 @@ import { type Holder, holdersOf } from './holders.ts';
 import type { Holds } from './holds.ts';
 import type { MapWords, Memory } from './memory.ts';
 import { OP_CHANGE_MAP } from './operations.ts';
-import { tryPatiently } from './patience.ts';
+import { stuckSwitch, tryPatiently } from './patience.ts';
 import * as M from './pgmap.layout.ts';
 import { everyoneOutside, reap } from './recovery.ts';
 import { endOf, firstUsable } from './registry.ts';
@@ -91,6 +91,8 @@ const STAMP = { killed: M.M_KILLED_AT, drained: M.M_DRAINED_AT, cleaned: M.M_CLE
 
 /** How often the wait looks for the dead, in milliseconds. The last put itself rings. */
 const LOOK_MS = 25;
+/** How long a change of how references are counted, which somebody has begun, is waited for, in milliseconds. */
+const SWITCH_MS = 1000;
 
 /** Milliseconds to wait for an event at the most, or what else to wait for. */
 type Step = number | Promise<unknown>;
@@ -98,7 +100,8 @@ type Step = number | Promise<unknown>;
 /**
  * Tears the map down on the event loop. See the head of this file.
  *
- * @throws ABORT_ERR (at once, with nothing done, when the signal has aborted before), EBUSY (the time is over), EDEADLK, EALREADY, ENODEV
+ * @throws ABORT_ERR (at once, with nothing done, when the signal has aborted before), EBUSY (the time is over), EDEADLK, EALREADY, ENODEV;
+ *         ETIMEDOUT (a driver before has died, and cannot be reaped)
  */
 export async function teardown(
   memory: Memory,
@@ -213,7 +216,13 @@ function* protocol(
       }
       // After the kill, so that a map that could not be killed is not marked. CRASH: killed without the mark; whoever goes on may set it.
       if (options.force === true && memory.state(map) === M.M_KILLED) memory.set(map, M.M_FORCED, 1);
-      while (!killRef(memory, map)) yield* pause(memory, maps[0], started, [], options);
+      const begun = parts.now();
+      while (!killRef(memory, map)) {
+        // One that died in it is reaped below; nobody else is in the middle of it for long.
+        if (map.ref.isSwitching() && parts.now() - begun > SWITCH_MS) throw stuckSwitch(map.number);
+        lookForDead(memory, hooks);
+        yield* pause(memory, maps[0], started, [], options);
+      }
     }
     if (options.force === true) {
       hooks.forced?.();
@@ -304,7 +313,8 @@ function* protocol(
  *
  * @param restore gives the maps' initial references back that the kill has put, before anybody may hold again
  * @throws EINVAL when they are not killed, EALREADY while somebody tears them down, ENODEV when the last page was put before, or they
- *         were taken by force; ETIMEDOUT when a driver that died cannot be reaped
+ *         were taken by force; ETIMEDOUT when a driver that died cannot be reaped; EBUSY when somebody who stands still keeps the pool's
+ *         lock: the map is back, and gives no pages
  */
 export function resurrect(memory: Memory, maps: Maps, restore?: () => void): void {
   memory.checkOpen();
@@ -384,18 +394,17 @@ function drive(memory: Memory, map: MapWords, lookForDead: () => void): void {
   }
 }
 
-/** Kills the map's reference unless that has been done: false when somebody stands still inside a section. */
+/** Kills the map's reference unless that has been done: false when somebody stands still, or has died, in the middle of something. */
 function killRef(memory: Memory, map: MapWords): boolean {
   if (map.ref.isDying()) return true;
   // ORDER: after this, whoever read LIVE inside a section has left it, with its bit set or its reference taken (pairs with the
   // look at the state in Holds and Memory.pin).
   if (!everyoneOutside(memory.parts, memory.slot)) return false;
-  changeRef(memory, map, () => {
+  return tryChangeRef(memory, map, () => {
     // LIFE: our own slot counts nothing just now. A mark in it is damage, and the kill would wait for it for ever.
     map.ref.reset(memory.slot);
     map.ref.kill();
   });
-  return true;
 }
 
 /** Takes the initial reference back: false when there is none left to stand on. */
@@ -413,6 +422,11 @@ function reviveRef(memory: Memory, map: MapWords): boolean {
   return isRevived;
 }
 
+/** Changes the map's reference as `tryChangeRef` does, and waits for it. @throws ETIMEDOUT when the dead cannot be reaped */
+function changeRef(memory: Memory, map: MapWords, change: () => void): void {
+  if (!tryPatiently(memory, () => tryChangeRef(memory, map, change))) throw stuckSwitch(map.number);
+}
+
 /**
  * Changes the map's reference, as its driver. Inside a section: a recovery that sets the count in the middle of it would miss, or keep,
  * the initial reference.
@@ -420,19 +434,14 @@ function reviveRef(memory: Memory, map: MapWords): boolean {
  * CRASH: a driver before us may have died in such a change, which is ended by recovery and by nobody else. Who waits for that inside a
  * section keeps recovery out; so we look inside, and wait outside.
  *
- * @throws ETIMEDOUT when the dead cannot be reaped: somebody stands still inside a section
+ * @returns false when it is in the middle of such a change
  */
-function changeRef(memory: Memory, map: MapWords, change: () => void): void {
-  const attempt = (): boolean => {
+function tryChangeRef(memory: Memory, map: MapWords, change: () => void): boolean {
+  return memory.inside(() => {
     if (map.ref.isSwitching()) return false;
     change();
     return true;
-  };
-  if (tryPatiently(memory, () => memory.inside(attempt, OP_CHANGE_MAP))) return;
-  throw new HoldfastError(
-    'ETIMEDOUT',
-    'whoever drove this teardown died in the middle of it and cannot be reaped; is a process of the region stopped?',
-  );
+  }, OP_CHANGE_MAP);
 }
 
 /** The one that tears down must not wait for itself (X21). */

@@ -289,17 +289,24 @@ export class SmallRegion {
     }
   }
 
-  /** Checks that the pool gives the pages of the living maps, and no others. */
+  /** Checks that the pool gives the pages of the living maps that are pooled, all of them, and no others. */
   checkRoom(ctl: SharedArrayBuffer): void {
     const memory = this.look(ctl);
     const { maps, pool } = memory.parts;
+    const given = new Map<number, number>();
     pool.forEachChunk(({ owner, state, start, size }) => {
       const map = maps.find(({ number }) => number === owner - 1)!;
       const isLive = memory.state(map) === M.M_LIVE;
       assert.equal(state === 'online', isLive, `the chunk of map ${map.number} is ${state}`);
-      const isWithin = memory.covers(map, start / PAGE_BYTES) && size <= PAGE_BYTES * memory.get(map, M.M_COUNT);
-      assert.ok(!isLive || isWithin, `the chunk at ${start} is of map ${map.number}`);
+      if (!isLive) return;
+      assert.ok(memory.covers(map, start / PAGE_BYTES), `the chunk at ${start} is of map ${map.number}`);
+      given.set(map.number, (given.get(map.number) ?? 0) + size / PAGE_BYTES);
     });
+    for (const map of maps) {
+      const isPooled = memory.state(map) === M.M_LIVE && (memory.get(map, M.M_KIND) & POOLED) !== 0;
+      const pages = isPooled ? memory.get(map, M.M_COUNT) : 0;
+      assert.equal(given.get(map.number) ?? 0, pages, `pages of map ${map.number} that the pool gives`);
+    }
   }
 
   /** Index of an entry of the table of parcels. */

@@ -233,22 +233,50 @@ describe('chunks retire', () => {
     }
   });
 
-  test('a chunk is reinstated unless that is not due any more, which is decided with the chunks locked', () => {
-    const pool = GenPool.create({ order: 0, chunks: 1, granules: 16 });
-    pool.addOwner({ virt: 0, size: 16, retired: true });
-    let isLocked = false;
-    const isDue = (answer: boolean) => () => {
-      const other = GenPool.attach(pool.buffer, pool.byteOffset);
-      try {
-        other.retire(0);
-      } catch (error) {
-        isLocked = isHoldfastError(error, 'EBUSY');
-      }
-      return answer;
+  test('the chunks of an owner are retired and reinstated in one step, with what goes with it', () => {
+    const pool = GenPool.create({ order: 0, chunks: 3, granules: 48 });
+    for (const [virt, owner] of [
+      [0, 7],
+      [16, -1],
+      [32, 7],
+    ] as const)
+      pool.addOwner({ virt, size: 16, owner });
+    const states = (): string[] => {
+      const found: string[] = [];
+      attached(pool).forEachChunk(({ state }) => found.push(state));
+      return found.reverse();
     };
-    assert.deepEqual([pool.reinstate(0, isDue(false)), isLocked, pool.alloc(1)], [false, true, -1]);
-    assert.deepEqual([pool.reinstate(0, isDue(true)), pool.alloc(1)], [true, 0]);
-    assert.throws(() => pool.reinstate(0, 'yes' as never), { code: 'EINVAL' });
+    const isLocked = (): boolean => {
+      try {
+        attached(pool).retire(16);
+        return false;
+      } catch (error) {
+        return isHoldfastError(error, 'EBUSY');
+      }
+    };
+    const seen: unknown[] = [];
+    pool.retireOwner(7, () => seen.push(states(), isLocked()));
+    assert.deepEqual(seen, [['retired', 'online', 'retired'], true]);
+    pool.reinstateOwner(7, () => {
+      seen.push(isLocked());
+      return false;
+    });
+    assert.deepEqual([states(), seen.pop()], [['retired', 'online', 'retired'], true]);
+    pool.reinstateOwner(7);
+    assert.deepEqual(states(), ['online', 'online', 'online']);
+    pool.retireOwner(2 ** 32 - 1); // the same 32 bits as -1
+    assert.deepEqual(states(), ['online', 'retired', 'online']);
+    const error = new Error('the reason');
+    assert.throws(
+      () =>
+        pool.retireOwner(7, () => {
+          throw error;
+        }),
+      error,
+    );
+    assert.equal(isLocked(), false);
+    assert.throws(() => pool.retireOwner(1.5), { code: 'EINVAL' });
+    assert.throws(() => pool.reinstateOwner(7, 'yes' as never), { code: 'EINVAL' });
     assert.throws(() => GenPool.attach(pool.buffer, pool.byteOffset, { pause: 1 as never }), { code: 'EINVAL' });
   });
 

@@ -8,11 +8,12 @@ import { type Checked, checkHeader } from '../../src/memremap/control.ts';
 import * as F from '../../src/memremap/frames.layout.ts';
 import * as P from '../../src/memremap/parcels.layout.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
-import { repairRegion } from '../../src/memremap/repair.ts';
+import { reserveMap } from '../../src/memremap/registry.ts';
+import type { RepairReport } from '../../src/memremap/repair.ts';
 import * as S from '../../src/sync/participants.layout.ts';
 import * as R from '../../src/sync/percpu-ref.layout.ts';
 import { watch } from '../support/interleave.ts';
-import { writeWorldHeader } from './header.ts';
+import { repairWorld, writeWorldHeader } from './header.ts';
 import { type Member, World, type WorldOptions } from './world.ts';
 
 /** What the header says of the world. */
@@ -47,17 +48,8 @@ class Bench {
     return this.check().map(({ code }) => code);
   }
 
-  repair(): ReturnType<typeof repairRegion> {
-    const { world } = this;
-    const identity = { pid: 99, threadId: 0, title: 'repair', startTicks: 0, mapping: 99 };
-    const around = {
-      liveness: world.livenessOf(99),
-      identity,
-      barrier: world.hasBarrier ? () => {} : undefined,
-      ring: () => {},
-      now: () => ++world.clock,
-    };
-    return repairRegion(this.words, this.checked, around);
+  repair(): RepairReport {
+    return repairWorld(this.world, this.checked);
   }
 
   frame(page: number, word = F.STATE): number {
@@ -114,7 +106,6 @@ const DAMAGES: [code: string, damage: (bench: Ready) => void][] = [
   ['LIVES', (b) => b.set(b.record(b.a.slot, S.LIVES), 0)],
   ['OPERATION', (b) => b.set(b.world.layout.sections + b.a.slot * 16 + 1, 99)],
   ['REVOKED', (b) => b.set(b.record(b.b.slot, S.REVOKED), 2)],
-  ['DEATH', (b) => b.set(b.record(b.a.slot, S.DEATH), 3)],
   ['HELD', (b) => b.set(b.record(b.b.slot, S.HELD), 12)],
   ['GATE', (b) => b.set(H.H_GATE, 9)],
   ['GATE', (b) => b.set(H.H_GATE, -3)],
@@ -321,6 +312,26 @@ test('a record is given back when all of its map is gone: others make maps meanw
     },
   );
   assert.deepEqual([isEarly, frames.mapOf(60), bench.codes()], [false, -1, []]);
+});
+
+test('who joins, and begins to make a map, while a repair looks is nobody dead', () => {
+  for (let step = 0, isOver = false; !isOver; step++) {
+    const bench = busyBench();
+    // Between the look at who is there and that at the maps there is something to put right: a step.
+    bench.set(H.H_BARE_GONE, 5);
+    isOver = true;
+    let record = -1;
+    watch(
+      () => bench.repair(),
+      (now) => {
+        if (now !== step) return;
+        isOver = false;
+        const { memory } = bench.world.join();
+        record = reserveMap(memory, { first: 56, count: 8, kind: 4, owner: 1, altReserve: 0, altFree: 0 }).record;
+      },
+    );
+    if (!isOver) assert.equal(bench.words[record + M.M_STATE], M.M_RESERVED, `at step ${step}`);
+  }
 });
 
 test('KILLED is a note: nothing is wrong, and nothing is done about it', () => {

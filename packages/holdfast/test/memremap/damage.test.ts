@@ -8,6 +8,7 @@ import { makeResident } from '../../src/memremap/make-map.ts';
 import { P_EMPTY, P_STATE } from '../../src/memremap/parcels.layout.ts';
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { endOf, firstUsable } from '../../src/memremap/registry.ts';
+import { teardownSync } from '../../src/memremap/teardown.ts';
 import { ATOMIC, SWITCHING } from '../../src/sync/percpu-ref.layout.ts';
 import { type Member, World } from './world.ts';
 
@@ -201,7 +202,8 @@ test('marks of counting that nobody is making keep no kill waiting; a change of 
   const next = a.map();
   const at = next.record + world.layout.mapRef;
   world.words[at] = world.words[at]! | SWITCHING | ATOMIC;
-  assert.equal(a.tryDestroy(next), 'ETIMEDOUT');
+  assert.equal(a.tryDestroy(next), 'EBUSY');
+  assert.throws(() => teardownSync(a.memory, a.holds, [next], {}, {}), { code: 'ETIMEDOUT' });
 });
 
 test('a block of content that stays half freed is waited for, and then busy', () => {

@@ -5,8 +5,11 @@ import { describe, test } from 'node:test';
 import { Device } from '../../src/devres/index.ts';
 import { HoldfastError, isHoldfastError } from '../../src/errors.ts';
 import { LOCK } from '../../src/genalloc/pool.layout.ts';
+import { POOLED } from '../../src/memremap/holds.ts';
+import { makeMap } from '../../src/memremap/make-map.ts';
 import {
   getDevPagemap,
+  MEMORY_KINDS,
   memunmapPages,
   type Pgmap,
   type PgmapOptions,
@@ -15,6 +18,7 @@ import {
 import * as M from '../../src/memremap/pgmap.layout.ts';
 import { reap } from '../../src/memremap/recovery.ts';
 import { atEachStep } from '../support/interleave.ts';
+import { repairWorld } from './header.ts';
 import { Member, outcome, PAGE, World } from './world.ts';
 
 type Ranges = PgmapOptions['ranges'];
@@ -347,6 +351,47 @@ describe('a creation that fails', () => {
       a.attachment.detach();
       assert.deepEqual(reap(b.memory.parts, b.slot), []);
       nothingLeft(world, b);
+    });
+
+    test('or a repair gives it up: then what is another map by now is left alone', async () => {
+      const { world, a, b, goOn } = await stuck();
+      goOn();
+      const map = b.memory.parts.maps[0]!;
+      world.words[map.record + M.M_MAKER] = 0;
+      repairWorld(world);
+      const other = await b.remap({ ranges: one(0, 5), pooled: true });
+      assert.equal(b.memory.state(map), M.M_LIVE);
+      await a.remap({ ranges: one(5, 3), pooled: true });
+      assert.deepEqual([b.alloc(5), b.memory.state(map)], [0, M.M_LIVE]);
+      b.holds.put(0);
+      await memunmapPages(b.device, other);
+      a.device.unbind();
+      nothingLeft(world, b);
+    });
+
+    test('or it is undone by a making in a callback, in the middle of the undoing', () => {
+      const { world, a } = alone();
+      const locker = world.join();
+      const map = a.memory.parts.maps[0]!;
+      const make = (onStep?: (step: string) => void) => makeMap(a.memory, spec, 4, undefined, onStep);
+      const spec = { first: 0, count: 4, kind: MEMORY_KINDS.generic | POOLED, owner: 1, altReserve: 0, altFree: 0 };
+      const deaths: number[] = [];
+      (a.memory.parts as { onDeath: unknown }).onDeath = ({ slot }: { slot: number }) => {
+        deaths.push(slot);
+        assert.equal(make(), map);
+      };
+      const reason = new Error('the reason');
+      assert.throws(
+        () =>
+          make((step) => {
+            if (step !== 'content') return;
+            world.words[world.layout.pool + LOCK] = 1;
+            locker.kill();
+            throw reason;
+          }),
+        reason,
+      );
+      assert.deepEqual([deaths, a.memory.state(map), a.alloc(4)], [[locker.slot], M.M_LIVE, 0]);
     });
 
     test('or it has left, and cannot: then it is put right as one that died', async () => {

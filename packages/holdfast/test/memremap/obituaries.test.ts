@@ -131,6 +131,16 @@ test('who goes on after one that died recovering tells what the first one held a
   assert.ok(afterThe > 0, 'nobody has died after it was written down');
 });
 
+test('who is found dead by one that takes its slot did what it did, and was not recovering', () => {
+  const world = new World();
+  const all = Array.from({ length: 32 }, () => world.join());
+  all[0]!.map();
+  all[5]!.kill();
+  assert.equal(world.join().slot, all[5]!.slot);
+  const [death] = readDeaths(world.words);
+  assert.deepEqual([death?.slot, death?.doing], [all[5]!.slot, undefined]);
+});
+
 test('the last twelve are kept, oldest first', () => {
   const world = new World();
   const by = world.join();
