@@ -131,8 +131,7 @@ export class Actor {
     line[L_TRACE + (line[L_TRACED]!++ & (TRACE_LENGTH - 1))] = operation + 1;
     setOperation(operation);
     try {
-      this.#do(operation);
-      line[L_DONE + operation]!++;
+      if (this.#do(operation)) line[L_DONE + operation]!++;
     } catch (error) {
       this.#refused(error, operation);
     }
@@ -194,145 +193,137 @@ export class Actor {
     try {
       region.resurrect();
     } catch (error) {
-      const codes = ['EINVAL', 'EALREADY', 'ENODEV', 'ETIMEDOUT', ...(this.#world.hasFailures ? OF_CALLS : [])];
+      const codes = ['EINVAL', 'EALREADY', 'ENODEV', ...OF_STOPS, ...(this.#world.hasFailures ? OF_CALLS : [])];
       if (!this.#world.isCorrupt && !codes.includes((error as { code: string }).code)) throw error;
     }
   }
 
-  #do(operation: number): void {
-    if (operation === ATTACH) {
-      this.#attach();
-      return;
-    }
-    if (operation === LEAVE) {
-      this.#leave();
-      return;
-    }
+  /** @returns false when there was nothing to do it with */
+  #do(operation: number): boolean {
+    if (operation === ATTACH) return this.#attach();
+    if (operation === LEAVE) return this.#leave();
     const side = this.#sides[OPERATIONS[operation]!.side];
-    if (side === undefined) return;
+    if (side === undefined) return false;
     const random = this.#random;
-    const { region, holds, pins } = side;
-    const { memory } = region.attachment;
+    const { region, holds, pages } = side;
+    const { attachment } = region;
     switch (OPERATIONS[operation]!.name) {
       case 'alloc':
       case 'alloc of a map':
-        this.#alloc(side, 1 + random.below(random.chance(8) ? 9 : 3), false);
-        return;
+        return this.#alloc(side, 1 + random.below(random.chance(8) ? 9 : 3), false);
       case 'alloc zeroed':
-        this.#alloc(side, 1 + random.below(2), true);
-        return;
+        return this.#alloc(side, 1 + random.below(2), true);
       case 'hold':
-      case 'hold of a map': {
-        if (this.#makeRoom(side)) return;
-        if (random.chance(3)) this.#chase(side);
-        else this.#holdFrom(side, random.below(MAIL));
-        return;
-      }
+      case 'hold of a map':
+        if (this.#makeRoom(side)) return false;
+        return random.chance(3) ? this.#chase(side) : this.#holdFrom(side, random.below(MAIL));
       case 'hold again':
-        if (holds.length === 0 || this.#makeRoom(side)) return;
+        if (holds.length === 0 || this.#makeRoom(side)) return false;
         holds.push(this.#checked(side, region.hold(random.pick(holds).handle)));
-        return;
+        return true;
       case 'put':
       case 'put of a map':
-        if (holds.length > 0) this.#drop(side, random.below(holds.length));
-        return;
+        if (holds.length === 0) return false;
+        this.#drop(side, random.below(holds.length));
+        return true;
       case 'alloc each':
       case 'alloc each of a map':
-        this.#allocEach(side, 1 + random.below(4));
-        return;
+        return this.#allocEach(side, 1 + random.below(4));
       case 'send':
       case 'send of a map':
-        this.#send(side);
-        return;
+        return this.#send(side);
       case 'receive':
       case 'receive of a map':
-        this.#receive(side);
-        return;
+        return this.#receive(side);
       case 'call back':
-        region.attachment.holds.dropParcels(({ from }) => from === region.slot);
-        return;
+        return attachment.holds.dropParcels(({ from }) => from === region.slot) > 0;
       case 'look up':
-      case 'look up a map': {
-        if (pins.length >= 3 || (pins.length > 0 && random.chance(2))) {
-          pins.pop()!.put();
-          return;
-        }
-        const ref = getDevPagemap(region.attachment, random.below(memory.parts.frames.count));
-        if (ref !== undefined) pins.push(ref);
-        return;
-      }
+      case 'look up a map':
+        return this.#lookUp(side);
       case 'reap':
       case 'reap maps':
-        region.reap();
-        return;
+        return region.reap().length > 0;
       case 'look around':
         region.deaths();
         region.holders();
         region.participants();
         region.blocks();
         region.parcels();
-        return;
+        return true;
       case 'exhaust':
-        this.#exhaust(side);
-        return;
+        return this.#exhaust(side);
       case 'use its own':
         (random.chance(2) ? useOwnPool : useOwnRef)(this.#world.board.own(this.#world.thread), random);
-        return;
+        return true;
       case 'kill and bring back':
-        this.#killRegion(side);
-        return;
+        return this.#killRegion(side);
       case 'make map':
-        this.#makeMap(side);
-        return;
+        return this.#makeMap(side);
       case 'end map':
-        this.#endMap(side, false);
-        return;
+        return this.#endMap(side, false);
       case 'kill and bring back a map':
-        this.#endMap(side, true);
-        return;
-      case 'get page': {
-        const page = random.below(memory.parts.frames.count);
-        if (side.pages.length >= HELD_MAX) return;
-        const isPlain = (map: MapWords): boolean =>
-          memory.covers(map, page) && memory.isLive(map) && (memory.get(map, M.M_KIND) & (POOLED | CONTENT)) === 0;
-        if (!memory.parts.maps.some(isPlain)) return;
-        try {
-          region.attachment.holds.getPage(page);
-          side.pages.push(page);
-        } catch (error) {
-          // The map may have become one of the pool's.
-          if (!isHoldfastError(error, 'EINVAL')) throw error;
-        }
-        return;
-      }
+        return this.#endMap(side, true);
+      case 'get page':
+        return this.#getPage(side);
       case 'hold content':
-        this.#holdContent(side);
-        return;
+        return this.#holdContent(side);
       case 'put page':
-        if (side.pages.length > 0)
-          region.attachment.holds.put(side.pages.splice(random.below(side.pages.length), 1)[0]!);
-        return;
+        if (pages.length === 0) return false;
+        attachment.holds.put(pages.splice(random.below(pages.length), 1)[0]!);
+        return true;
       default:
         throw new Error(`there is no operation ${operation}`);
     }
   }
 
+  /** Takes a reference of a map, or puts one. */
+  #lookUp({ region, pins }: Side): boolean {
+    const random = this.#random;
+    if (pins.length >= 3 || (pins.length > 0 && random.chance(2))) {
+      pins.pop()!.put();
+      return true;
+    }
+    const ref = getDevPagemap(region.attachment, random.below(region.attachment.memory.parts.frames.count));
+    if (ref !== undefined) pins.push(ref);
+    return ref !== undefined;
+  }
+
+  /** Takes a page of a map by its number. */
+  #getPage({ region, pages }: Side): boolean {
+    const { memory, holds } = region.attachment;
+    const page = this.#random.below(memory.parts.frames.count);
+    const isPlain = (map: MapWords): boolean =>
+      memory.covers(map, page) && memory.isLive(map) && (memory.get(map, M.M_KIND) & (POOLED | CONTENT)) === 0;
+    if (pages.length >= HELD_MAX || !memory.parts.maps.some(isPlain)) return false;
+    try {
+      holds.getPage(page);
+    } catch (error) {
+      // The map may have become one of the pool's.
+      if (!isHoldfastError(error, 'EINVAL')) throw error;
+      return false;
+    }
+    pages.push(page);
+    return true;
+  }
+
   /** Holds a block that a map brought along. Nobody looks at it: it has no pattern. */
-  #holdContent({ region, pages }: Side): void {
+  #holdContent({ region, pages }: Side): boolean {
     const { memory, holds } = region.attachment;
     const { frames, maps } = memory.parts;
     const there = maps.filter((one) => memory.isLive(one) && (memory.get(one, M.M_KIND) & CONTENT) !== 0);
-    if (there.length === 0 || pages.length >= HELD_MAX) return;
+    if (there.length === 0 || pages.length >= HELD_MAX) return false;
     const map = this.#random.pick(there);
     const first = firstUsable(memory.parts, map);
     const end = endOf(memory.parts, map);
-    const page = frames.nextBlock(first + this.#random.below(end - first), end);
-    if (page < 0) return;
+    // Empty where the record is another map's by now.
+    const page = first < end ? frames.nextBlock(first + this.#random.below(end - first), end) : -1;
+    if (page < 0) return false;
     holds.hold(page, frames.generation(page));
     pages.push(page);
+    return true;
   }
 
-  #attach(): void {
+  #attach(): boolean {
     const { ways, board } = this.#world;
     const dice = this.#random.below(10);
     const wanted = dice < 5 ? [0] : dice < 8 ? [1] : [0, 1];
@@ -357,9 +348,11 @@ export class Actor {
         throw error;
       }
     }
+    return true;
   }
 
-  #leave(): void {
+  #leave(): boolean {
+    const wasThere = this.#sides.some((side) => side !== undefined);
     const errors: unknown[] = [];
     for (const [number, side] of this.#sides.entries()) {
       if (side === undefined) continue;
@@ -372,6 +365,7 @@ export class Actor {
       }
     }
     if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors, 'leaving');
+    return wasThere;
   }
 
   /** Whether there was no room in the hand, and something was put. */
@@ -381,13 +375,14 @@ export class Actor {
     return true;
   }
 
-  #alloc(side: Side, pages: number, zero: boolean): void {
-    if (this.#makeRoom(side)) return;
+  #alloc(side: Side, pages: number, zero: boolean): boolean {
+    if (this.#makeRoom(side)) return false;
     const { region } = side;
     const hold = region.alloc(pages * region.pageSize - this.#random.below(100) * 4, { zero });
     if (zero && wordsOf(hold).some((word) => word !== 0) && !this.#isVoid(side, hold))
       this.#wrong(side, hold, 'is not zero');
     this.#fill(side, hold);
+    return true;
   }
 
   /** Writes the pattern and lets others find the block. */
@@ -399,36 +394,36 @@ export class Actor {
   }
 
   /** Holds a block by a handle from the mail. */
-  #holdFrom(side: Side, where: number): void {
+  #holdFrom(side: Side, where: number): boolean {
     const word = Atomics.load(side.mail, where) - 1;
-    if (word < 0) return;
+    if (word < 0) return false;
     const page = word & ((1 << PAGE_BITS) - 1);
     const { region, holds } = side;
     const handle = { region: region.id.slice(0, 8), page, generation: word >>> PAGE_BITS, size: 0 };
     holds.push(this.#checked(side, region.hold(handle)));
+    return true;
   }
 
   /** Tries to have blocks that are just being put. */
-  #chase(side: Side): void {
+  #chase(side: Side): boolean {
     for (let tries = CHASES; ; tries--) {
       try {
-        this.#holdFrom(side, FREED);
-        return;
+        return this.#holdFrom(side, FREED);
       } catch (error) {
         if (tries === 1 || !isHoldfastError(error, 'ESTALE')) throw error;
       }
     }
   }
 
-  #allocEach(side: Side, pages: number): void {
+  #allocEach(side: Side, pages: number): boolean {
     if (side.holds.length + pages > HELD_MAX) {
       this.#makeRoom(side);
-      return;
+      return false;
     }
     const { region } = side;
     const { holds, memory } = region.attachment;
     const first = holds.allocEach(pages);
-    if (first < 0) return;
+    if (first < 0) return false;
     for (let page = first; page < first + pages; page++) {
       // The same hold as an object: one more, and the nameless one put.
       const handle = { region: region.id.slice(0, 8), page, generation: memory.parts.frames.generation(page), size: 0 };
@@ -440,11 +435,12 @@ export class Actor {
       }
       this.#fill(side, hold);
     }
+    return true;
   }
 
-  #send(side: Side): void {
+  #send(side: Side): boolean {
     const { region, holds } = side;
-    if (holds.length === 0) return;
+    if (holds.length === 0) return false;
     const used = region.attachment.memory.parts.participants.used();
     const to = this.#random.pick(used.length === 0 ? [0] : used);
     const at = this.#random.below(holds.length);
@@ -454,21 +450,23 @@ export class Actor {
     const word = (((serial & SERIAL_MASK) << 8) | parcel) + 1;
     if (!this.#random.chance(10))
       Atomics.store(side.parcels, to * PARCELS_EACH + this.#random.below(PARCELS_EACH), word | 0);
+    return true;
   }
 
-  #receive(side: Side): void {
+  #receive(side: Side): boolean {
     const { region, holds } = side;
     const at = region.slot * PARCELS_EACH + this.#random.below(PARCELS_EACH);
     const word = Atomics.exchange(side.parcels, at, 0);
-    if (word === 0 || this.#makeRoom(side)) return;
+    if (word === 0 || this.#makeRoom(side)) return false;
     const parcel = (word - 1) & 0xff;
     const serial = (word - 1) >>> 8;
     const to = region.slot;
     const name = { region: region.id.slice(0, 8), page: 0, generation: 0, size: 0, to, parcel, serial };
     holds.push(this.#checked(side, region.receive(name)));
+    return true;
   }
 
-  #exhaust(side: Side): void {
+  #exhaust(side: Side): boolean {
     const { region } = side;
     const taken: Hold[] = [];
     try {
@@ -484,10 +482,11 @@ export class Actor {
       if (this.#random.chance(2)) Atomics.wait(nowhere, 0, 0, this.#random.below(2000) / 1000);
       for (const hold of taken) if (hold.isHeld) hold.put();
     }
+    return true;
   }
 
   /** Kills the region under everybody's hands, and brings it back. The controller holds a page, so it does not drain. */
-  #killRegion(side: Side): void {
+  #killRegion(side: Side): boolean {
     const isEnding = this.#world.board.phase === ENDING;
     while (side.pins.length > 0) side.pins.pop()!.put();
     while (side.holds.length > 0) this.#drop(side, 0);
@@ -502,9 +501,10 @@ export class Actor {
         if (!isHoldfastError(second, 'EINVAL')) throw second; // somebody else was faster
       }
     }
+    return true;
   }
 
-  #makeMap(side: Side): void {
+  #makeMap(side: Side): boolean {
     const random = this.#random;
     const { memory, chunkPages } = side.region.attachment;
     const pages = memory.parts.frames.count;
@@ -520,7 +520,11 @@ export class Actor {
       if (step === failing) throw new HoldfastError('ENOMEM', `there is no memory for step ${step}, says the robot`);
     };
     const spec = { first, count, kind: plain, owner: 1, altReserve, altFree: 0 };
-    const { map, publish } = prepareMap(memory, spec, chunkPages, content, onStep);
+    const { map, publish, undo } = prepareMap(memory, spec, chunkPages, content, onStep);
+    if (failing === 'publish') {
+      undo();
+      return true;
+    }
     const { parts } = this.#world;
     if (parts !== undefined) {
       const { ino: inode, dev: device } = statSync(parts);
@@ -529,10 +533,11 @@ export class Actor {
     }
     publish();
     if (random.chance(3)) side.region.attachment.holds.onPageFree(map, () => {});
+    return true;
   }
 
   /** Tears a map down: of its own, or one whose maker has died, or any; or kills it only and brings it back. */
-  #endMap(side: Side, again: boolean): void {
+  #endMap(side: Side, again: boolean): boolean {
     const { region, pins, holds, pages } = side;
     const { memory, holds: taken } = region.attachment;
     const random = this.#random;
@@ -541,7 +546,7 @@ export class Actor {
     while (pages.length > 0) taken.put(pages.pop()!);
     while (holds.length > 0) this.#drop(side, 0);
     const there = memory.parts.maps.filter((map) => memory.state(map) >= M.M_LIVE && memory.state(map) < M.M_GONE);
-    if (there.length === 0) return;
+    if (there.length === 0) return false;
     const map = random.pick(there);
     try {
       // By force only what has views that can be taken.
@@ -561,6 +566,7 @@ export class Actor {
         if (!isHoldfastError(second, 'EINVAL')) throw second;
       }
     }
+    return true;
   }
 
   #drop(side: Side, at: number): void {

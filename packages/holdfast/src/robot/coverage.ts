@@ -81,7 +81,6 @@ export function reportOf(points: readonly Point[], board: Board): CoverageReport
 
 /** Why nobody can die at a point, where that is known. */
 const KNOWN: readonly (readonly [file: RegExp, text: RegExp, why: string])[] = [
-  [/genalloc\/pool/, /POOL_DESTROYED/, 'no region destroys its pool: that goes with it'],
   [/memory/, /liveness|open =/, 'only where the gate was damaged'],
   [/rcu/, /sub/, 'only where the word of a section was damaged while somebody was inside'],
   [/claim/, /hasRaised/, 'only where another opens the same group at the same moment'],

@@ -92,6 +92,11 @@ export class Crew {
     this.#members.find((member) => member?.child.pid === pid)?.child.kill(signal);
   }
 
+  /** Ends all processes on the spot, for one that has no time to wait for that. */
+  abandon(): void {
+    for (const member of this.#members) member?.child.kill('SIGKILL');
+  }
+
   /** Ends all processes, for good or to start anew. */
   async close(forGood = true): Promise<void> {
     this.#isClosed = true;

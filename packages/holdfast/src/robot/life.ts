@@ -132,6 +132,7 @@ function rarest({ points, passed, kills, tooFew }: Board, random: Random): numbe
   let least = first;
   for (let i = 0; i < points; i++) {
     const point = (first + i) % points;
+    if (Atomics.load(passed, point) === 0) continue;
     if (kills[point]! < kills[least]!) least = point;
     if (!isLeast && kills[point]! < tooFew[0]! && random.chance(2)) return point;
   }

@@ -42,7 +42,7 @@ export function seizeRare(deaths: Int32Array, fewest: Int32Array, how: ((point: 
   seize = how;
 }
 
-/** From here on points are passed in an operation with this number, 0 to 30. */
+/** From here on points are passed in an operation with this number, 0 to 31. */
 export function setOperation(number: number): void {
   operation = 1 << number;
 }

@@ -74,7 +74,10 @@ export async function runRobot(options: RobotOptions): Promise<RobotReport> {
   const path = `/dev/shm/holdfast-${name}`;
   const { board, remove } = createBoard(path, build.points.length);
   const crew = new Crew(build.programs, { path, points: build.points.length });
-  const sweep = (): void => removeFiles(name);
+  const sweep = (): void => {
+    crew.abandon();
+    removeFiles(name);
+  };
   process.on('exit', sweep);
   const done = Object.fromEntries(OPERATIONS.map((operation) => [operation.name, 0]));
   const sums = { rounds: 0, operations: 0, checks: 0, refused: 0, failedCalls: 0, done };

@@ -32,8 +32,10 @@ import type { RoundSpec } from './spec.ts';
 /** How far a copy is: on its own line of the board. */
 const AT_WORK = 0;
 const AT_REST = 1;
-/** It has left, or ends itself: nobody else has ended it. */
-const IS_OVER = 2;
+/** It has left the regions: its end is no death. */
+const HAS_LEFT = 2;
+/** And from here on: it ends itself, at the point with the number above that. */
+const AT_POINT = 3;
 
 const SIGKILL = 9;
 const SIGABRT = 6;
@@ -176,9 +178,9 @@ class Zygote {
     const board = this.#board;
     const line = this.#line;
     const actor = this.#actor(order, random);
+    // Counted by the zygote, which sees each end once.
     const end = (point: number): void => {
-      board.died('process', point);
-      Atomics.store(line, L_STAGE, IS_OVER);
+      Atomics.store(line, L_STAGE, AT_POINT + point);
       die();
     };
     seizeRare(board.kills, board.tooFew, (point) => {
@@ -200,7 +202,7 @@ class Zygote {
       setFailing(0);
       seizeRare(board.kills, board.tooFew, undefined);
       actor.step(LEAVE);
-      Atomics.store(line, L_STAGE, IS_OVER);
+      Atomics.store(line, L_STAGE, HAS_LEFT);
     } catch (error) {
       writeSync(this.#failure, JSON.stringify(wrongOf(error, actor)), 0);
       process.kill(process.pid, SIGABRT);
@@ -218,7 +220,6 @@ class Zygote {
       if (random.chance(2)) process.kill(copy.pid, 'SIGCONT');
     }
     process.kill(copy.pid, SIGKILL);
-    if (Atomics.load(this.#line, L_STAGE) !== IS_OVER) this.#board.died('process at random', -1);
   }
 
   /** Waits until the copy has ended; while it rests, tells so. */
@@ -237,7 +238,12 @@ class Zygote {
       else wait(LOOK_MS);
     }
     const signal = copy.ended()!;
-    if (signal === SIGKILL) return;
+    if (signal === SIGKILL) {
+      const stage = Atomics.load(this.#line, L_STAGE);
+      if (stage >= AT_POINT) this.#board.died('process', stage - AT_POINT);
+      else if (stage !== HAS_LEFT) this.#board.died('process at random', -1);
+      return;
+    }
     const told = readFileSync(this.#failure, 'utf8');
     if (told !== '') tell({ failed: JSON.parse(told) as Wrong });
     else if (copy.isWhole) tell({ failed: { message: `a copy of the zygote ended with signal ${signal}`, stack: '' } });
