@@ -168,7 +168,8 @@ export class Examination {
     const { slots } = this.checked.geometry;
     if (word < 1 || word > slots) return `nobody (${word})`;
     // It may have joined since: that, and the lock of the table, wait for no gate.
-    if (this.options.self !== undefined && this.options.isAlive(word - 1)) return undefined;
+    const { self, isAlive } = this.options;
+    if (self !== undefined && word - 1 !== self && isAlive(word - 1)) return undefined;
     return this.dead.has(word - 1) ? `participant ${word - 1}, which is dead` : `slot ${word - 1}, which is empty`;
   }
 

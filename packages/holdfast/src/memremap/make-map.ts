@@ -31,7 +31,12 @@ export interface ContentSpec {
 /** A map that is set up and not published: one of the two ends it. */
 export interface Making {
   readonly map: MapWords;
-  /** Lets everybody see it. @throws ENODEV when this thread has left; EBUSY when a participant that stands still keeps the pool's lock: it is seen, but gives no pages */
+  /**
+   * Lets everybody see it.
+   *
+   * @throws ENODEV when this thread has left, or a repair has given the map up; EBUSY when a participant that stands still keeps the pool's
+   *         lock. Then it is undone
+   */
   publish(): void;
   /** Leaves nothing of it. @throws what stands in the way; it is tried again before this participant makes a map, and when it leaves */
   undo(): void;
@@ -83,7 +88,8 @@ export function prepareMap(
         const why = 'somebody keeps the lock of the pool and does not go on';
         throw new HoldfastError('EBUSY', `a map that could not be made stays reserved: ${why}; is a process stopped?`);
       }
-      undos.pop();
+      // Unless a making in a callback has gone on with it meanwhile.
+      if (undos.at(-1) === step) undos.pop();
     }
     memory.toUndo.delete(again);
   };
@@ -127,9 +133,16 @@ export function prepareMap(
     return {
       map,
       publish: () => {
-        memory.checkOpen();
-        // ORDER: everything above before LIVE; whoever sees LIVE may use the pages. The room after it: see room.ts.
-        openRoom(memory, map, () => memory.advance(map, M.M_RESERVED, M.M_LIVE));
+        try {
+          openRoom(memory, map, () => {
+            if (!isOurs())
+              throw new HoldfastError('ENODEV', `map ${map.number} was given up by a repair; make it again`);
+            // ORDER: everything above before LIVE; whoever sees LIVE may use the pages. The room after it: see room.ts.
+            memory.set(map, M.M_STATE, M.M_LIVE);
+          });
+        } catch (error) {
+          throw undone(error, () => undo(true));
+        }
       },
       undo: () => undo(true),
     };
@@ -140,16 +153,21 @@ export function prepareMap(
 
 /**
  * Tries again to undo what this participant could not undo before: it would be in the way of what it makes, and of its leaving. Does not
- * wait for what is in the way.
+ * wait for what is in the way, but that may have died.
  */
 export function finishUndoing(memory: Memory): void {
-  for (const undo of [...memory.toUndo]) {
+  const isDone = (undo: () => void): boolean => {
     try {
       undo();
+      return true;
     } catch {
-      // Whatever stood in the way does so still. It was told by the one that failed first.
+      return false; // it was told by the one that failed first
     }
-  }
+  };
+  const left = [...memory.toUndo].filter((undo) => !isDone(undo));
+  if (left.length === 0) return;
+  memory.reap();
+  left.forEach(isDone);
 }
 
 /** Undoes, and says what is to be thrown: the error that was the reason, with what failed on top of it. */

@@ -178,7 +178,8 @@ export class Pgmap {
   /**
    * Brings the map back that a teardown has killed and not drained.
    *
-   * @throws EINVAL when it is alive, EALREADY while it is being torn down, ENODEV when the last page was put before
+   * @throws EINVAL when it is alive, EALREADY while it is being torn down, ENODEV when the last page was put before; EBUSY when a
+   *         participant that stands still keeps the pool's lock: what is back is back, and the next call goes on
    */
   resurrect(): void {
     resurrect(this.#attachment.memory, this.#mine());
@@ -205,6 +206,7 @@ const release = (pgmap: Pgmap): Promise<void> => pgmap.release();
  * @throws ENOMEM   a range overlaps another map, dying ones included, or the device has no memory for the action
  * @throws ENXIO    a range is not memory of the region
  * @throws ENOSPC   the region's table of maps is full
+ * @throws EBUSY    a participant that stands still keeps the pool's lock: ranges that were not there yet are undone, the others the device's
  *
  * Source: devm_memremap_pages
  */

@@ -43,15 +43,19 @@ export function addRoom(memory: Memory, map: MapWords, chunkPages: number): void
 /**
  * Puts the chunks of the map into use.
  *
- * @param mark sets the map LIVE. From then on anybody may tear it down, and make another one in its record, of its pages
+ * @param mark sets the map LIVE, in the same step: whoever kills it closes its room afterwards. CRASH: between the two recovery opens it
+ * @throws EBUSY when somebody who stands still keeps the pool's lock: then nothing was done; what `mark` throws
  */
 export function openRoom(memory: Memory, map: MapWords, mark: () => void): void {
-  const life = memory.get(map, M.M_LIFE);
-  mark();
-  // LIFE: seen LIVE inside a section, it is this map until the section ends. ORDER: looked at with the pool's lock (pairs with
-  // `closeRoom`): who kills it comes after us, or we see the mark.
-  const isThere = (): boolean => memory.state(map) === M.M_LIVE && memory.get(map, M.M_LIFE) === life;
-  if (isPooled(memory, map)) changed(memory, () => memory.parts.pool.reinstateOwner(map.number + 1, isThere));
+  const { pool } = memory.parts;
+  const open = (): boolean => {
+    mark();
+    return true;
+  };
+  changed(memory, () => {
+    if (isPooled(memory, map)) pool.reinstateOwner(map.number + 1, open);
+    else mark();
+  });
 }
 
 /**

@@ -218,9 +218,9 @@ function* protocol(
       if (options.force === true && memory.state(map) === M.M_KILLED) memory.set(map, M.M_FORCED, 1);
       const begun = parts.now();
       while (!killRef(memory, map)) {
-        // One that died in it is reaped below; nobody else is in the middle of it for long.
-        if (map.ref.isSwitching() && parts.now() - begun > SWITCH_MS) throw stuckSwitch(map.number);
         lookForDead(memory, hooks);
+        // One that died in it was just reaped; nobody else is in the middle of it for long.
+        if (map.ref.isSwitching() && parts.now() - begun > SWITCH_MS) throw stuckSwitch(map.number);
         yield* pause(memory, maps[0], started, [], options);
       }
     }
@@ -314,7 +314,7 @@ function* protocol(
  * @param restore gives the maps' initial references back that the kill has put, before anybody may hold again
  * @throws EINVAL when they are not killed, EALREADY while somebody tears them down, ENODEV when the last page was put before, or they
  *         were taken by force; ETIMEDOUT when a driver that died cannot be reaped; EBUSY when somebody who stands still keeps the pool's
- *         lock: the map is back, and gives no pages
+ *         lock: the maps up to there are back, and the next call goes on
  */
 export function resurrect(memory: Memory, maps: Maps, restore?: () => void): void {
   memory.checkOpen();
@@ -349,8 +349,8 @@ export function resurrect(memory: Memory, maps: Maps, restore?: () => void): voi
     }
   } finally {
     release(memory, maps[0]);
+    memory.announce();
   }
-  memory.announce();
 }
 
 function tooLate(): HoldfastError {

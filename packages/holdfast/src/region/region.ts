@@ -527,6 +527,7 @@ export class Region implements Disposable {
    * @throws ABORT_ERR `signal` aborted; `error.holders` likewise
    * @throws EALREADY another participant is destroying it
    * @throws ENODEV   it is gone already
+   * @throws ETIMEDOUT one that was destroying it has died, and cannot be reaped: somebody stands still
    */
   async destroy(options: TeardownOptions = {}): Promise<DestroyReport> {
     checkTeardownOptions(options);
@@ -568,7 +569,8 @@ export class Region implements Disposable {
    * Brings a region back that was killed and not drained: after a `destroy` that ended with EBUSY or ABORT_ERR. In a region over a
    * file, blocks that nobody held have a new handle then: ask `blocks()` again.
    *
-   * @throws EINVAL (it is alive), ENODEV (too late), EALREADY (somebody is destroying it)
+   * @throws EINVAL (it is alive), ENODEV (too late), EALREADY (somebody is destroying it), EBUSY or ETIMEDOUT (somebody who stands still is
+   *         in the way: again)
    */
   resurrect(): void {
     this.#checkAttached();

@@ -193,7 +193,8 @@ export class Actor {
     try {
       region.resurrect();
     } catch (error) {
-      const codes = ['EINVAL', 'EALREADY', 'ENODEV', ...OF_STOPS, ...(this.#world.hasFailures ? OF_CALLS : [])];
+      const { hasFailures, hasStops } = this.#world;
+      const codes = ['EINVAL', 'EALREADY', 'ENODEV', ...(hasStops ? OF_STOPS : []), ...(hasFailures ? OF_CALLS : [])];
       if (!this.#world.isCorrupt && !codes.includes((error as { code: string }).code)) throw error;
     }
   }
@@ -424,16 +425,18 @@ export class Actor {
     const { holds, memory } = region.attachment;
     const first = holds.allocEach(pages);
     if (first < 0) return false;
-    for (let page = first; page < first + pages; page++) {
-      // The same hold as an object: one more, and the nameless one put.
-      const handle = { region: region.id.slice(0, 8), page, generation: memory.parts.frames.generation(page), size: 0 };
-      let hold: Hold | undefined;
-      try {
-        hold = region.hold(handle);
-      } finally {
-        if (hold !== undefined || holds.depth(page) > 0) holds.put(page);
+    let page = first;
+    try {
+      for (; page < first + pages; page++) {
+        // The same hold as an object: one more, and the nameless one put.
+        const generation = memory.parts.frames.generation(page);
+        const hold = region.hold({ region: region.id.slice(0, 8), page, generation, size: 0 });
+        holds.put(page);
+        this.#fill(side, hold);
       }
-      this.#fill(side, hold);
+    } finally {
+      // Those that could not be held: the region was killed meanwhile, or taken by force.
+      for (; page < first + pages; page++) if (holds.depth(page) > 0) holds.put(page);
     }
     return true;
   }

@@ -125,18 +125,14 @@ function towards(board: Board, actor: Actor, target: number, random: Random): nu
   return suitable(actor, board, random);
 }
 
-/** A point where few have died: the one with the fewest, now and then; any where too few have; or the best of some. */
+/** A point where few have died: any where too few have, or the best of some. Nearly always one that somebody is known to pass. */
 function rarest({ points, passed, kills, tooFew }: Board, random: Random): number {
   const first = random.below(points);
-  const isLeast = random.chance(3);
-  let least = first;
   for (let i = 0; i < points; i++) {
     const point = (first + i) % points;
-    if (Atomics.load(passed, point) === 0) continue;
-    if (kills[point]! < kills[least]!) least = point;
-    if (!isLeast && kills[point]! < tooFew[0]! && random.chance(2)) return point;
+    const isRare = kills[point]! < tooFew[0]! && Atomics.load(passed, point) !== 0;
+    if (isRare && random.chance(2)) return point;
   }
-  if (isLeast) return least;
   let best = first;
   for (let picks = 0; picks < PICKS; picks++) {
     const other = random.below(points);

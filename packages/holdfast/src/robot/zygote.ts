@@ -2,7 +2,7 @@
  * zygote: a process of the robot whose copies live one participant each, one after another, and die by SIGKILL: by their own hand at a
  * kill point, or by the zygote's at any moment.
  */
-import { openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { fstatSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isHoldfastError } from '../errors.ts';
 import { Region } from '../region/region.ts';
@@ -238,14 +238,13 @@ class Zygote {
       else wait(LOOK_MS);
     }
     const signal = copy.ended()!;
-    if (signal === SIGKILL) {
-      const stage = Atomics.load(this.#line, L_STAGE);
-      if (stage >= AT_POINT) this.#board.died('process', stage - AT_POINT);
-      else if (stage !== HAS_LEFT) this.#board.died('process at random', -1);
-      return;
-    }
-    const told = readFileSync(this.#failure, 'utf8');
-    if (told !== '') tell({ failed: JSON.parse(told) as Wrong });
+    if (fstatSync(this.#failure).size > 0) tell({ failed: JSON.parse(readFileSync(this.#failure, 'utf8')) as Wrong });
+    else if (signal === SIGKILL) this.#countDeath(Atomics.load(this.#line, L_STAGE));
     else if (copy.isWhole) tell({ failed: { message: `a copy of the zygote ended with signal ${signal}`, stack: '' } });
+  }
+
+  #countDeath(stage: number): void {
+    if (stage >= AT_POINT) this.#board.died('process', stage - AT_POINT);
+    else if (stage !== HAS_LEFT) this.#board.died('process at random', -1);
   }
 }

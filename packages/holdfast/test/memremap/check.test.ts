@@ -334,6 +334,27 @@ test('who joins, and begins to make a map, while a repair looks is nobody dead',
   }
 });
 
+test('what names the slot that the repair has itself is nobody: the owner before it has died', () => {
+  const bench = busyBench();
+  const members = Array.from({ length: 30 }, () => bench.world.join());
+  const dead = members[5]!;
+  reserveMap(dead.memory, { first: 56, count: 8, kind: 4, owner: 1, altReserve: 0, altFree: 0 });
+  bench.set(bench.map(0, M.M_DRIVER), dead.slot + 1);
+  bench.set(H.H_REGISTRY, dead.slot + 1);
+  dead.kill();
+  bench.repair();
+  assert.deepEqual(bench.codes(), []);
+  assert.deepEqual(
+    [bench.words[bench.map(2, M.M_STATE)], bench.words[bench.map(0, M.M_DRIVER)], bench.words[H.H_REGISTRY]],
+    [M.M_EMPTY, 0, 0],
+  );
+  for (const word of [H.H_REGISTRY, bench.map(0, M.M_DRIVER)]) {
+    bench.set(word, dead.slot + 1);
+    bench.repair();
+    assert.equal(bench.words[word], 0);
+  }
+});
+
 test('KILLED is a note: nothing is wrong, and nothing is done about it', () => {
   const bench = busyBench();
   assert.equal(bench.b.tryDestroy(bench.a.memory.map(0)), 'EDEADLK');

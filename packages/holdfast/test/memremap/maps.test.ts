@@ -6,7 +6,7 @@ import { Device } from '../../src/devres/index.ts';
 import { HoldfastError, isHoldfastError } from '../../src/errors.ts';
 import { LOCK } from '../../src/genalloc/pool.layout.ts';
 import { POOLED } from '../../src/memremap/holds.ts';
-import { makeMap } from '../../src/memremap/make-map.ts';
+import { makeMap, prepareMap } from '../../src/memremap/make-map.ts';
 import {
   getDevPagemap,
   MEMORY_KINDS,
@@ -345,6 +345,13 @@ describe('a creation that fails', () => {
       nothingLeft(world, b);
     });
 
+    test('also when who stood in the way has died', async () => {
+      const { world, a, b } = await stuck();
+      world.join().kill();
+      await a.remap({ ranges: one(2, 4), pooled: true });
+      assert.equal(b.alloc(4), 2);
+    });
+
     test('or leaves', async () => {
       const { world, a, b, goOn } = await stuck();
       goOn();
@@ -392,6 +399,37 @@ describe('a creation that fails', () => {
         reason,
       );
       assert.deepEqual([deaths, a.memory.state(map), a.alloc(4)], [[locker.slot], M.M_LIVE, 0]);
+    });
+
+    test('and one that a repair has given up is not published', () => {
+      const { world, a } = alone();
+      const b = world.join();
+      const spec = { first: 0, count: 4, kind: MEMORY_KINDS.generic | POOLED, owner: 1, altReserve: 0, altFree: 0 };
+      const making = prepareMap(a.memory, spec, 4);
+      world.words[making.map.record + M.M_MAKER] = 0;
+      repairWorld(world);
+      const other = prepareMap(b.memory, spec, 4);
+      assert.throws(() => making.publish(), { code: 'ENODEV' });
+      assert.deepEqual([other.map.number, b.memory.state(other.map)], [0, M.M_RESERVED]);
+      assert.throws(() => b.alloc(), { code: 'ENODEV' });
+      other.undo();
+      nothingLeft(world, b);
+    });
+
+    test('nor is one when the pool stays locked: it is undone once that is over', () => {
+      const { world, a } = alone();
+      const lock = world.layout.pool + LOCK;
+      const spec = { first: 0, count: 4, kind: MEMORY_KINDS.generic | POOLED, owner: 1, altReserve: 0, altFree: 0 };
+      const making = prepareMap(a.memory, spec, 4);
+      world.words[lock] = 1;
+      assert.throws(
+        () => making.publish(),
+        ({ errors }: AggregateError) => errors.every(({ code }) => code === 'EBUSY'),
+      );
+      assert.equal(a.memory.state(making.map), M.M_RESERVED);
+      world.words[lock] = 0;
+      making.undo();
+      nothingLeft(world, a);
     });
 
     test('or it has left, and cannot: then it is put right as one that died', async () => {
