@@ -221,11 +221,11 @@ export class GenPool<A extends Address = number> {
   /**
    * As {@link reinstate}, all chunks of an owner in one step: nobody else changes a chunk before it is over.
    *
-   * @param isDue asked at the beginning of that step; false: nothing is done. Default: it is due
+   * @param first called at the beginning of that step: what must be true before they give blocks. false: they are not to
    * @throws as {@link retireOwner}
    */
-  reinstateOwner(owner: number, isDue: () => boolean = () => true): void {
-    this.#setStates('reinstateOwner', owner, ONLINE, isDue, () => {});
+  reinstateOwner(owner: number, first: () => boolean = () => true): void {
+    this.#setStates('reinstateOwner', owner, ONLINE, first, () => {});
   }
 
   /**
@@ -261,7 +261,7 @@ export class GenPool<A extends Address = number> {
   destroy(): void {
     const picture = this.#picture;
     const { words } = picture;
-    underLock(this.#picture, 'destroy', () => {
+    underLock(picture, 'destroy', () => {
       picture.look('destroy');
       // ORDER: all are closed before one is looked at, so that they are empty all at once.
       // CRASH: closed: "busy" for everybody, until `rebuild`.
@@ -522,14 +522,14 @@ export class GenPool<A extends Address = number> {
     });
   }
 
-  #setStates(operation: string, owner: number, state: number, isDue: () => boolean, then: () => void): void {
+  #setStates(operation: string, owner: number, state: number, first: () => boolean, then: () => void): void {
     checkInteger(operation, 'owner', owner, -(2 ** 31), 2 ** 32 - 1);
-    for (const one of [isDue, then]) if (typeof one !== 'function') throw invalid(operation, 'a function', one);
+    for (const one of [first, then]) if (typeof one !== 'function') throw invalid(operation, 'a function', one);
     const picture = this.#picture;
     // Others wait while we have the lock: most of the time nothing is left to look at then.
     picture.look(operation);
     underLock(picture, operation, () => {
-      if (!isDue()) return;
+      if (!first()) return;
       picture.look(operation);
       for (const chunk of picture.chunks) {
         if (chunk.owner === (owner | 0) && chunk.state !== state) setState(picture.words, chunk, state);

@@ -2,10 +2,10 @@
  * room: the chunks by which a map gives its pages to the region's pool. A chunk's owner is its map's number + 1, so every block says
  * whose it is.
  *
- *   add (out of use) ─▶ open, once the map is LIVE ─▶ close, before it is KILLED ─▶ remove, once it is drained
+ *   add (out of use) ─▶ open, with the mark LIVE ─▶ close, with the mark KILLED ─▶ remove, once it is drained
  *
- * INVARIANT: a chunk is in use only while its map is LIVE, but for the steps of whoever is just changing the two; recovery sets it right
- * by the map's state. So nobody takes a block of a map that is dying, and whoever looks for room finds that of the others.
+ * INVARIANT: the chunks of a map are in use while it is LIVE, and only then: the two change under the pool's lock. Who dies between them
+ * leaves it to recovery, which goes by the map's state. So nobody takes a block of a map that is dying, and whoever looks for room finds that of the others.
  *
  * All of it inside sections: recovery rebuilds the pool while nobody is in one.
  *
